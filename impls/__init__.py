@@ -1,0 +1,1 @@
+"""Adapters for real implementations, one file each; none of them imports transpec."""

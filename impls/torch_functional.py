@@ -1,0 +1,99 @@
+"""What torch.nn.functional offers of the Core operations, as it is: its mistakes are to come through.
+
+The module's own `scaled_dot_product_attention` leaves the choice of kernel to torch, as most programs do. The objects
+`math` and `flash` hold it to the one or the other of the two kernels that exist on a CPU.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+NAME = "torch_functional"
+VERSION = torch.__version__
+HOMEPAGE = "https://pytorch.org"
+FRAMEWORK = "torch"
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+DIFFERENTIABLE = True
+CHOICES = {"attention.empty-row": "zero"}
+
+Weights = dict[str, Tensor]
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """F.scaled_dot_product_attention; query (..., T, E), key (..., S, E), value (..., S, D)."""
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+
+def feed_forward(x: Tensor, weights: Weights, *, activation: str = "relu") -> Tensor:
+    """F.linear, an activation, F.linear; x (..., M)."""
+    inner = F.linear(x, weights["w_1"].mT, weights["b_1"])
+    if activation == "relu":
+        inner = F.relu(inner)
+    else:
+        inner = F.gelu(inner, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
+    return F.linear(inner, weights["w_2"].mT, weights["b_2"])
+
+
+def layer_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
+    """F.layer_norm over the last axis; x (..., M)."""
+    return F.layer_norm(x, weights["gain"].shape, weights["gain"], weights["bias"], eps)
+
+
+def rms_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
+    """F.rms_norm over the last axis; x (..., M)."""
+    return F.rms_norm(x, weights["gain"].shape, weights["gain"], eps)
+
+
+def add_norm(x: Tensor, sublayer_output: Tensor, weights: Weights, *, eps: float) -> Tensor:
+    """F.layer_norm of the sum; x and sublayer_output (..., M)."""
+    return layer_norm(x + sublayer_output, weights, eps=eps)
+
+
+class _Kernel:
+    """F.scaled_dot_product_attention through one kernel only."""
+
+    VERSION = VERSION
+    HOMEPAGE = HOMEPAGE
+    FRAMEWORK = FRAMEWORK
+    DTYPES = DTYPES
+    DIFFERENTIABLE = True
+    CHOICES = CHOICES
+
+    def __init__(self, name: str, backend: SDPBackend) -> None:
+        self.NAME = f"{NAME}:{name}"
+        self.backend = backend
+
+    def scaled_dot_product_attention(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        try:
+            with sdpa_kernel(self.backend):
+                return scaled_dot_product_attention(query, key, value, **options)
+        except RuntimeError as error:
+            if "No available kernel" in str(error):
+                raise NotImplementedError(
+                    f"{self.NAME} has no kernel for these shapes, this mask or this dtype"
+                ) from error
+            raise
+
+
+class _FourAxes(_Kernel):
+    """A kernel that takes (batch, heads, length, size) and nothing else; fewer axes are led by axes of one."""
+
+    def scaled_dot_product_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, scale: float | None = None
+    ) -> Tensor:
+        missing = 4 - max(query.ndim, key.ndim, value.ndim)
+        if missing <= 0:
+            return super().scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
+        if mask is not None and mask.ndim > 2:  # it takes masks of two axes and of four
+            mask = mask[(None,) * (4 - mask.ndim)]
+        tensors = (x[(None,) * (4 - x.ndim)] for x in (query, key, value))
+        return super().scaled_dot_product_attention(*tensors, mask=mask, scale=scale)[(0,) * missing]
+
+
+math = _Kernel("math", SDPBackend.MATH)
+flash = _FourAxes("flash", SDPBackend.FLASH_ATTENTION)

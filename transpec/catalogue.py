@@ -1,0 +1,49 @@
+"""Faults: known mistakes, each a wrong variant of one operation, with its effect and the requirement that catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from transpec.operations import Operation, Variant, sentence
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Fault(Variant):
+    """A wrong variant. `breaks` is the requirement that must catch it; `seen` where somebody really had it."""
+
+    breaks: str = ""
+    effect: str = ""
+    seen: str | None = None
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    operation: Operation[..., Any], id: str, *, breaks: str, effect: str, seen: str | None = None
+) -> Callable[[F], F]:
+    """Mark a function as a known mistake. Its name, or its docstring if it has one, is the sentence that names it."""
+
+    def mark(function: F) -> F:
+        known = FAULTS.get(id)
+        if known is not None and known.function.__code__.co_filename != function.__code__.co_filename:
+            raise ValueError(f"fault {id} is in the catalogue twice")
+        FAULTS[id] = Fault(operation, function, id, sentence(function), breaks, effect, seen)
+        return function
+
+    return mark
+
+
+def load() -> dict[str, Fault]:
+    """The whole catalogue, its chapters being imported."""
+    import importlib
+    import pkgutil
+
+    package = importlib.import_module("transpec.faults")
+    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{module}")
+    return FAULTS

@@ -1,0 +1,122 @@
+"""Diagnosis: which known mistake, put into the reference, gives what the implementation gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from transpec import rounding
+from transpec.cases import DTYPE, EXACT
+from transpec.catalogue import Fault
+from transpec.implementations import Implementation
+from transpec.judgement import (
+    GRADIENT_FACTOR,
+    OUTPUT_FACTOR,
+    Comparison,
+    Observation,
+    allowed_around,
+    budget,
+    declared_variants,
+    differentiate,
+    evaluate,
+    gradient_budgets,
+    oracle,
+    oracle_gradients,
+    worst_ratio,
+)
+from transpec.operations import Variant, inject, uses
+
+CLEARLY_WRONG = 3.0  # budgets a fault has to be away from the right result before it can explain anything
+
+
+def diagnose(implementation: Implementation, comparison: Comparison, faults: Mapping[str, Fault]) -> list[str]:
+    """Ids of the faults that explain a failed comparison; several where the input cannot tell them apart.
+
+    Only a result that is itself wrong is explained, so that a right implementation is never diagnosed.
+    """
+    for observation in comparison.observed:
+        case = observation.case
+        variants = declared_variants(implementation, case)
+        if observation.is_gradient:
+            right = oracle_gradients(case, variants)
+            allowed = gradient_budgets(case, variants, implementation.compute_dtype)
+        else:
+            right = {"": oracle(case, variants)}
+            allowed = {"": budget(case, variants, implementation.compute_dtype)}
+        if worst_ratio(observation.result, right, allowed) <= 1:
+            continue
+        candidates = [fault for fault in faults.values() if uses(case.operation, fault.operation)]
+        look = _Look(implementation, observation, variants, right, allowed)
+        found = [fault.id for fault in candidates if look.explained_by(fault)]
+        return found or [fault.id for fault in candidates if look.explained_in_its_own_dtype_by(fault)]
+    return []
+
+
+class _Look:
+    """One wrong observation, to be compared with what faults give on the same input."""
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        observation: Observation,
+        variants: tuple[Variant, ...],
+        right: Mapping[str, Tensor],
+        allowed: Mapping[str, Tensor],
+    ) -> None:
+        self.implementation, self.observation, self.variants = implementation, observation, variants
+        self.right, self.allowed = right, allowed
+
+    def explained_by(self, fault: Fault) -> bool:
+        """The reference with the fault gives what was observed, up to rounding."""
+        wrong = self.with_fault(fault)
+        if wrong is None or not self.clearly_wrong(wrong):
+            return False
+        distance = worst_ratio(self.observation.result, wrong, self.allowed)
+        if distance <= 1:
+            return True
+        # A wrong formula may lose more to rounding than the right one; how much is computed in the same way.
+        return distance < 1e6 and worst_ratio(self.observation.result, wrong, self.around(fault, wrong)) <= 1
+
+    def explained_in_its_own_dtype_by(self, fault: Fault) -> bool:
+        """The fault computed in the dtype of the case gives what was observed: mistakes that are of precision."""
+        case = self.observation.case
+        if self.observation.is_gradient or case.dtype == EXACT or DTYPE in case.options.values() and case.dtype == "float64":
+            return False
+        positional, options = case.arguments(lambda value: value, getattr(torch, case.dtype))
+        try:
+            with inject(*self.variants, fault):
+                wrong = {"": case.operation(*positional, **options)}
+        except Exception:
+            return False
+        fits = self.clearly_wrong(wrong)
+        return fits and worst_ratio(self.observation.result, wrong, self.allowed) <= 1
+
+    def with_fault(self, fault: Fault) -> dict[str, Tensor] | None:
+        """What the reference with the fault gives in float64; None where it raises."""
+        case, stack = self.observation.case, (*self.variants, fault)
+        key = ("fault", stack, self.observation.is_gradient)
+        if key not in case.known:
+            try:
+                case.known[key] = differentiate(case, stack) if self.observation.is_gradient else {"": evaluate(case, stack)}
+            except Exception:
+                case.known[key] = None
+        found: dict[str, Tensor] | None = case.known[key]
+        return found
+
+    def clearly_wrong(self, wrong: Mapping[str, Tensor]) -> bool:
+        same = all(wrong[name].shape == self.right[name].shape for name in wrong)
+        return same and worst_ratio(wrong, self.right, self.allowed) >= CLEARLY_WRONG
+
+    def around(self, fault: Fault, wrong: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        case, stack = self.observation.case, (*self.variants, fault)
+        precision = rounding.coarser(case.dtype, self.implementation.compute_dtype) if case.dtype != EXACT else None
+        if precision is None:
+            return self.allowed
+        factor = GRADIENT_FACTOR if self.observation.is_gradient else OUTPUT_FACTOR
+        try:
+            return allowed_around(wrong, case, stack, precision, factor)
+        except Exception:  # a fault may use what the table of rounding has no rule for
+            return self.allowed
+

@@ -1,0 +1,115 @@
+"""Frameworks: how tensors reach an implementation and come back. A framework is imported when one declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Framework(Protocol):
+    """What the engine needs of a tensor library."""
+
+    name: str
+    tensor_type: str
+    dtypes: tuple[str, ...]
+
+    def dtype(self, name: str) -> Any:
+        """The framework's own object for a dtype."""
+
+    def to(self, tensor: Tensor) -> Any:
+        """A tensor of the framework with the same numbers and strides; it may share memory with `tensor`."""
+
+    def back(self, value: Any) -> Tensor:
+        """The torch tensor with the same dtype and numbers; raises TypeError for what is no tensor of the framework."""
+
+    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
+        """Gradients of `cotangent · call()` for every input, by the framework's own differentiation."""
+
+
+class Torch:
+    """PyTorch on the CPU."""
+
+    name = "torch"
+    tensor_type = "torch.Tensor"
+    dtypes = ("float64", "float32", "bfloat16", "float16")
+
+    def dtype(self, name: str) -> Any:
+        """torch.float32 for "float32"."""
+        import torch
+
+        return getattr(torch, name)
+
+    def to(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+    def back(self, value: Any) -> Tensor:
+        """The tensor without its history, on the CPU."""
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{type(value).__module__}.{type(value).__qualname__}")
+        return value.detach().cpu()
+
+    def vjp(self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor) -> Sequence[Tensor]:
+        """Through torch.autograd; an input that the result does not depend on has the gradient zero."""
+        import torch
+
+        for tensor in inputs:
+            tensor.requires_grad_()
+        result = call()
+        if not isinstance(result, torch.Tensor):
+            raise TypeError(f"{type(result).__module__}.{type(result).__qualname__}")
+        if not result.requires_grad:
+            raise RuntimeError("the result is not connected to the inputs: torch.autograd finds no way back from it")
+        gradients = torch.autograd.grad(result, inputs, cotangent.to(result.dtype), allow_unused=True)
+        pairs = zip(gradients, inputs, strict=True)
+        return [torch.zeros_like(tensor) if gradient is None else gradient for gradient, tensor in pairs]
+
+
+class Numpy:
+    """numpy; bfloat16 through the ml_dtypes package."""
+
+    name = "numpy"
+    tensor_type = "numpy.ndarray"
+    dtypes = ("float64", "float32", "bfloat16", "float16")
+
+    def dtype(self, name: str) -> Any:
+        """numpy.dtype("float32") for "float32"."""
+        import numpy
+
+        if name == "bfloat16":
+            import ml_dtypes
+
+            return numpy.dtype(ml_dtypes.bfloat16)
+        return numpy.dtype(name)
+
+    def to(self, tensor: Tensor) -> Any:
+        """An array on the tensor's own memory."""
+        import torch
+
+        if tensor.dtype == torch.bfloat16:
+            return tensor.view(torch.int16).numpy().view(self.dtype("bfloat16"))
+        return tensor.numpy()
+
+    def back(self, value: Any) -> Tensor:
+        """The array's numbers in memory of their own."""
+        import numpy
+        import torch
+
+        if not isinstance(value, numpy.ndarray | numpy.generic):
+            raise TypeError(f"{type(value).__module__}.{type(value).__qualname__}")
+        array = numpy.array(value)  # owned, writable and without negative strides, as torch wants it
+        if array.dtype.name == "bfloat16":
+            return torch.from_numpy(array.view(numpy.int16)).view(torch.bfloat16)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
+        """numpy differentiates nothing: the implementation has to bring its own."""
+        raise NotImplementedError("numpy has no autograd: provide <operation>_vjp to have gradients judged")
+
+
+FRAMEWORKS: dict[str, Framework] = {"numpy": Numpy(), "torch": Torch()}

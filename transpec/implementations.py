@@ -1,0 +1,432 @@
+"""Implementations: found behind a door, asked what they claim, and called with everything they do caught and named."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import faulthandler
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from transpec.frameworks import FRAMEWORKS, Framework
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from transpec.cases import Case
+    from transpec.operations import Operation
+
+GROUP = "transpec.implementations"
+REFERENCE = "reference"
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be; says what was expected, what was given and what to do."""
+
+
+# --- Doors -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an implementation was found, before anything of it is imported."""
+
+    given: str
+    kind: str  # "file", "entry point", "bundled", "module" or "reference"
+    target: str
+    object: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called where it declares no NAME."""
+        return (Path(self.target).stem if self.kind == "file" else self.target) + (f":{self.object}" if self.object else "")
+
+
+def bundled() -> list[str]:
+    """Names of the implementations in impls/."""
+    spec = importlib.util.find_spec("transpec.impls")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return sorted(info.name for info in pkgutil.iter_modules(places) if not info.name.startswith("_"))
+
+
+def installed() -> dict[str, str]:
+    """Entry points of the group `transpec.implementations`: name and dotted object."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def find(given: str) -> Source:
+    """Resolve what stands after --impl, as file, then entry point, then a name in impls/, then dotted name.
+
+    Nothing is imported. Raises UsageError where no door opens, with the names that are known.
+    """
+    path, _, inside = given.partition(":") if not Path(given).is_file() else (given, "", "")
+    if path == REFERENCE and not inside:
+        return Source(given, "reference", REFERENCE)
+    if path.endswith(".py") or Path(path).is_file():
+        if not Path(path).is_file():
+            raise UsageError(f"--impl {given}: there is no file {path} in {os.getcwd()}")
+        return Source(given, "file", str(Path(path).resolve()), inside)
+    if path == "exec":
+        raise UsageError(f"--impl {given}: implementations in a process of their own are not supported yet")
+    if path in installed():
+        target, _, attribute = installed()[path].partition(":")
+        return Source(given, "entry point", target, ".".join(part for part in (attribute, inside) if part))
+    if path in bundled():
+        return Source(given, "bundled", path, inside)
+    with contextlib.suppress(ImportError, ValueError):
+        if importlib.util.find_spec(path) is not None:
+            return Source(given, "module", path, inside)
+    known = sorted({REFERENCE, *bundled(), *installed()})
+    near = difflib.get_close_matches(path, known, 1)
+    raise UsageError(
+        f"--impl {given}: no such file, entry point or module."
+        + (f" Did you mean {near[0]}?" if near else "")
+        + f"\nKnown names: {', '.join(known)}."
+        + "\nOr give a file (path/to/file.py), a dotted name (package.module), or either with an object (…:object)."
+    )
+
+
+def load(source: Source) -> Implementation:
+    """Import an implementation and read its declarations; what goes wrong stands in its `load_error`."""
+    try:
+        with warnings.catch_warnings(), time_limit(300):
+            warnings.simplefilter("ignore")
+            target = _import(source)
+            for part in source.object.split(".") if source.object else ():
+                target = getattr(target, part)
+            return declared(target, source)
+    except Exception as error:
+        return Implementation(None, source, source.name, load_error=_one_line(error))
+    except (SystemExit, CaseTimeout) as error:
+        why = "took more than 300 s to import" if isinstance(error, CaseTimeout) else f"exited on import: {error!r}"
+        return Implementation(None, source, source.name, load_error=why)
+
+
+def _import(source: Source) -> Any:
+    if source.kind == "reference":
+        return reference()
+    if source.kind == "file":
+        name = f"transpec_implementation_{Path(source.target).stem}"
+        spec = importlib.util.spec_from_file_location(name, source.target)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{source.target} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickling look a module up by its name
+        sys.path.insert(0, str(Path(source.target).parent))  # a file may import its neighbours, as a script may
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(Path(source.target).parent))
+        return module
+    return importlib.import_module(f"transpec.impls.{source.target}" if source.kind == "bundled" else source.target)
+
+
+class reference:  # noqa: N801 - it stands where a module stands
+    """The reference as an implementation: it is judged like any other."""
+
+    FRAMEWORK, DIFFERENTIABLE, NAME = "torch", True, REFERENCE
+    DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+    def __getattr__(self, name: str) -> Any:
+        from transpec.operations import OPERATIONS
+
+        importlib.import_module("transpec.reference")
+        if name not in OPERATIONS:
+            raise AttributeError(name)
+        return OPERATIONS[name]
+
+
+def declared(target: Any, source: Source) -> Implementation:
+    """Read the declarations of an implementation. Raises TypeError or ValueError where they make no sense."""
+    framework = _declared(target, "FRAMEWORK", str, "numpy")
+    if framework not in FRAMEWORKS:
+        raise ValueError(f"FRAMEWORK = {framework!r} is not known; known are {', '.join(FRAMEWORKS)}")
+    dtypes = _declared(target, "DTYPES", (tuple, list), ("float64", "float32"))
+    compute = _declared(target, "COMPUTE_DTYPE", str, None)
+    for dtype in (*dtypes, *([compute] if compute else [])):
+        if dtype not in FRAMEWORKS[framework].dtypes:
+            known = ", ".join(FRAMEWORKS[framework].dtypes)
+            raise ValueError(f"the dtype {dtype!r} is not known; with {framework} these are: {known}")
+    if not dtypes:
+        raise ValueError("DTYPES is empty: name at least one dtype, such as ('float32',)")
+    return Implementation(
+        target=target,
+        source=source,
+        name=_declared(target, "NAME", str, source.name),
+        framework=FRAMEWORKS[framework],
+        dtypes=tuple(dtypes),
+        compute_dtype=compute,
+        choices=dict(_declared(target, "CHOICES", dict, {})),
+        differentiable=_declared(target, "DIFFERENTIABLE", bool, False),
+        version=_declared(target, "VERSION", str, None),
+        homepage=_declared(target, "HOMEPAGE", str, None),
+    )
+
+
+def _declared(target: Any, name: str, kind: Any, default: Any) -> Any:
+    value = getattr(target, name, default)
+    if value is not default and not isinstance(value, kind):
+        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise TypeError(f"{name} should be a {wanted}, is {value!r}")
+    return str(value) if isinstance(value, str) else value  # torch.__version__ is a str that no report can carry
+
+
+# --- What an implementation can do instead of returning ----------------------------------------------------------------
+
+
+class Misbehaviour(Exception):
+    """A call that gave no result to judge; `outcome` is the word for it in reports."""
+
+    outcome = "errored"
+
+
+class Raised(Misbehaviour):
+    """The implementation raised."""
+
+
+class Unsupported(Misbehaviour):
+    """The implementation raised NotImplementedError: it does not support this case."""
+
+    outcome = "unsupported"
+
+
+class Crashed(Misbehaviour):
+    """The implementation tried to end the process, or did."""
+
+    outcome = "crashed"
+
+
+class TimedOut(Misbehaviour):
+    """The call did not end in time."""
+
+    outcome = "timed out"
+
+
+class WrongResult(AssertionError):
+    """The result is no tensor, or not of the shape and dtype that the contract says."""
+
+
+class CaseTimeout(BaseException):
+    """Raised into a call that takes too long; no Exception, so that `except Exception` does not swallow it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End what takes longer: Python code by an exception, code that never returns to Python by ending the process.
+
+    The second only where pytest-xdist runs this process, which then notes a crash and starts another.
+    """
+    if seconds <= 0 or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        raise CaseTimeout
+
+    before = signal.signal(signal.SIGALRM, stop)
+    # Repeats, for code that catches everything and goes on.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        faulthandler.dump_traceback_later(2 * seconds + 1, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            faulthandler.cancel_dump_traceback_later()
+
+
+# --- The handle --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Implementation:
+    """An implementation under test: its declarations, and calls that return torch tensors or raise `Misbehaviour`."""
+
+    target: Any
+    source: Source
+    name: str
+    framework: Framework = FRAMEWORKS["numpy"]
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    compute_dtype: str | None = None
+    choices: dict[str, str] = field(default_factory=dict)
+    differentiable: bool = False
+    version: str | None = None
+    homepage: str | None = None
+    load_error: str | None = None
+    case_timeout: float = 30.0
+    warnings: list[str] = field(default_factory=list)
+    comparisons: list[Any] = field(default_factory=list)  # what judgement found since the list was last cleared
+    seconds: float = 0.0  # spent in the implementation's own code
+
+    def claims(self, operation: Operation[..., Any]) -> bool:
+        """Whether it has the operation."""
+        return self.target is not None and callable(getattr(self.target, operation.name, None))
+
+    def choice(self, requirement: str) -> str | None:
+        """What it declared for a requirement that allows several answers; None where the reference's answer holds."""
+        return self.choices.get(requirement)
+
+    def near_misses(self) -> dict[str, str]:
+        """Public attributes that look like misspelt operations, and what they look like."""
+        from transpec.operations import OPERATIONS
+
+        listed = [] if self.target is None else [name for name in dir(self.target) if not name.startswith("_")]
+        missing = [name for name, operation in OPERATIONS.items() if not self.claims(operation)]
+        wanted = {spelt: spelt for name in missing for spelt in (name, f"{name}_vjp")}
+        misses = {}
+        for name in listed:
+            if name in OPERATIONS or name in wanted or not callable(getattr(self.target, name, None)):
+                continue
+            lowered = name.lower() if not name.isupper() else name
+            near = difflib.get_close_matches(lowered, wanted, 1, cutoff=0.9)
+            if near:
+                misses[name] = near[0]
+        return misses
+
+    def call(self, case: Case) -> Tensor:
+        """The result of a case's operation on copies of its inputs, as a torch tensor."""
+        return self.call_watched(case)[0]
+
+    def call_watched(self, case: Case) -> tuple[Tensor, Case]:
+        """The result, and the inputs as the call left them."""
+        from transpec.cases import copy
+
+        given = case.map(copy)
+        positional, options = given.arguments(self._convert, self._dtype(case))
+        result = self._run(case.operation.name, positional, options)
+        return self._checked(result, f"{case.operation.name} returned"), given
+
+    def gradients(self, case: Case, cotangent: Tensor) -> dict[str, Tensor]:
+        """The vector-Jacobian product of a case's operation for every floating input and weight, by name."""
+        from transpec.cases import copy
+
+        name = f"{case.operation.name}_vjp"
+        given = case.map(copy)
+        leaves = given.differentiable()
+        positional, options = given.arguments(self._convert, self._dtype(case))
+        if callable(getattr(self.target, name, None)):
+            result = self._run(name, [*positional, self._convert(copy(cotangent))], options)
+            return self._named_gradients(result, leaves, name, given)
+        inputs = [self._convert(tensor) for tensor in leaves.values()]
+
+        def differentiate() -> Any:
+            call = lambda: getattr(self.target, case.operation.name)(*positional, **options)  # noqa: E731
+            return self.framework.vjp(call, inputs, self._convert(copy(cotangent)))
+
+        found = self._guarded(differentiate, case.operation.name)
+        return {name: self._checked(value, f"the gradient of {name} is") for name, value in zip(leaves, found, strict=True)}
+
+    def _named_gradients(self, result: Any, leaves: dict[str, Tensor], name: str, case: Case) -> dict[str, Tensor]:
+        if not isinstance(result, tuple | list) or len(result) != len(case.tensors) + (case.weights is not None):
+            wanted = len(case.tensors) + (case.weights is not None)
+            raise WrongResult(f"{name} should return a tuple of {wanted} gradients in argument order, returned {result!r:.80}")
+        named = dict(zip(case.operation.tensors, result, strict=False))
+        if case.weights is not None:
+            if not isinstance(result[-1], dict):
+                raise WrongResult(f"{name} should end in a dict of the weights' gradients, ends in {type(result[-1]).__name__}")
+            named |= {f"weights[{weight!r}]": value for weight, value in result[-1].items()}
+        missing = [leaf for leaf in leaves if leaf not in named]
+        if missing:
+            raise WrongResult(f"{name} returned no gradient for {', '.join(missing)}")
+        return {leaf: self._checked(named[leaf], f"the gradient of {leaf} is") for leaf in leaves}
+
+    def _dtype(self, case: Case) -> Any:
+        return self.framework.dtype(case.dtype) if case.dtype in self.framework.dtypes else None
+
+    def _convert(self, value: Any) -> Any:
+        import torch
+
+        return self.framework.to(value) if isinstance(value, torch.Tensor) else value
+
+    def _checked(self, value: Any, what: str) -> Tensor:
+        try:
+            return self.framework.back(value)
+        except TypeError as error:
+            raise WrongResult(f"{what} a {error}, should be a {self.framework.tensor_type}") from None
+
+    def _run(self, name: str, positional: list[Any], options: dict[str, Any]) -> Any:
+        function = getattr(self.target, name)
+
+        def call() -> Any:
+            try:
+                return function(*positional, **options)
+            except TypeError as error:
+                raise TypeError(_signature_hint(function, name, positional, options) or str(error)) from error
+
+        return self._guarded(call, name)
+
+    def _guarded(self, call: Any, name: str) -> Any:
+        import time
+
+        begun = time.perf_counter()
+        try:
+            with warnings.catch_warnings(record=True) as caught, time_limit(self.case_timeout):
+                warnings.simplefilter("always")
+                return call()
+        except NotImplementedError as error:
+            raise Unsupported(str(error) or "NotImplementedError without a reason") from error
+        except CaseTimeout:
+            raise TimedOut(f"{name} did not return within {self.case_timeout:g} s") from None
+        except SystemExit as error:
+            raise Crashed(f"{name} tried to end the process: SystemExit({error.code!r})") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise Raised(_one_line(error)) from error
+        finally:
+            self.seconds += time.perf_counter() - begun
+            self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
+
+
+def _signature_hint(function: Any, name: str, positional: list[Any], options: dict[str, Any]) -> str | None:
+    """What is wrong with a signature, if the call does not even bind to it."""
+    from transpec.operations import OPERATIONS
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*positional, **options)
+    except TypeError as error:
+        contract = OPERATIONS.get(name)
+        wanted = f"{name}({', '.join(_plain(contract.signature))})" if contract else f"{name} in argument order"
+        return f"wrong signature: {error}; the contract is {wanted}, yours is {name}({', '.join(_plain(signature))})"
+    return None
+
+
+def _plain(signature: inspect.Signature) -> Iterator[str]:
+    starred = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            yield "*"
+        starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        yield f"{prefix}{parameter.name}" + ("" if parameter.default is parameter.empty else f"={parameter.default}")
+
+
+def _one_line(error: BaseException) -> str:
+    """The exception and the innermost line of the user's code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename != __file__]
+    where = f" ({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+__all__ = ["GROUP", "Implementation", "Misbehaviour", "ModuleType", "Source", "UsageError", "bundled", "find", "load"]

@@ -1,0 +1,480 @@
+"""Judgement: the oracle, the budget that rounding alone may use up, and the assertions that requirements are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transpec import rounding
+from transpec.cases import DTYPE, EXACT, Case, normal
+from transpec.implementations import Implementation, Misbehaviour, Raised, WrongResult
+from transpec.operations import OPERATIONS, Variant, generates, inject, uses
+from transpec.requirements import REQUIREMENTS
+
+OUTPUT_FACTOR = 4.0
+GRADIENT_FACTOR = 16.0
+VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an implementation gave for a case: its output under the name "", or gradients by name. Diagnosis reads it."""
+
+    case: Case
+    result: Mapping[str, Tensor]
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether these are gradients."""
+        return "" not in self.result
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison: how large the worst error is in budgets, and what a person would like to read about it."""
+
+    ratio: float
+    message: str
+    observed: tuple[Observation, ...] = ()
+
+
+class NonConformance(AssertionError):
+    """A requirement is not met; carries the comparison, from which the cause is diagnosed."""
+
+    def __init__(self, message: str, case: Case | None = None, comparison: Comparison | None = None) -> None:
+        super().__init__(message)
+        self.message, self.case, self.comparison = message, case, comparison
+
+
+# --- The oracle ---------------------------------------------------------------------------------------------------------
+
+
+def declared_variants(implementation: Implementation, case: Case) -> tuple[Variant, ...]:
+    """The variants of the reference that the implementation's declared choices ask for in a case's operation."""
+    return tuple(
+        variant
+        for operation in OPERATIONS.values()
+        for (requirement, value), variant in operation.choices.items()
+        if implementation.choices.get(requirement) == value and uses(case.operation, operation)
+    )
+
+
+def oracle(case: Case, variants: tuple[Variant, ...] = ()) -> Tensor:
+    """The reference's result in float64 on the very inputs of the case."""
+    return _kept(case, ("output", variants), lambda: evaluate(case, variants))
+
+
+def oracle_gradients(case: Case, variants: tuple[Variant, ...] = ()) -> dict[str, Tensor]:
+    """The reference's vector-Jacobian product in float64 with the cotangent of the case."""
+    return _kept(case, ("gradients", variants), lambda: differentiate(case, variants))
+
+
+def cotangent(case: Case) -> Tensor:
+    """A random cotangent in the dtype of the case, the same on every run."""
+    result = oracle(case)
+    return _kept(case, "cotangent", lambda: normal(f"cotangent of {case.name}", *result.shape).to(_torch(case.dtype)))
+
+
+def budget(case: Case, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None) -> Tensor:
+    """How far, element by element, rounding alone may take a correct result."""
+    if case.dtype == EXACT:
+        return torch.zeros_like(oracle(case, variants), dtype=torch.float64)
+    precision = rounding.coarser(case.dtype, compute_dtype)
+
+    def compute() -> Tensor:
+        exact = {"": oracle(case, variants)}
+        return allowed_around(exact, case, variants, precision, OUTPUT_FACTOR)[""]
+
+    return _kept(case, ("budget", variants, precision), compute)
+
+
+def gradient_budgets(
+    case: Case, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None
+) -> dict[str, Tensor]:
+    """How far rounding alone may take correct gradients."""
+    precision = rounding.coarser(case.dtype, compute_dtype)
+
+    def compute() -> dict[str, Tensor]:
+        return allowed_around(oracle_gradients(case, variants), case, variants, precision, GRADIENT_FACTOR)
+
+    return _kept(case, ("gradient budgets", variants, precision), compute)
+
+
+def allowed_around(
+    exact: dict[str, Tensor],
+    case: Case,
+    variants: tuple[Variant, ...],
+    precision: rounding.Precision,
+    factor: float,
+) -> dict[str, Tensor]:
+    """The budget around an exact result, an output under the name "" or gradients: spread and one rounding, times `factor`."""
+    spreads = _spread(exact, case, variants, precision)
+    allowed = {}
+    for name, spread in spreads.items():
+        magnitude = torch.where(exact[name].isfinite(), exact[name].abs(), 0.0)
+        reserved = rounding.reserve(spread, whole="" not in exact)
+        allowed[name] = factor * (reserved + precision.roundoff * magnitude + precision.tiny)
+    return allowed
+
+
+def _spread(
+    exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
+) -> dict[str, Tensor]:
+    """The largest deviation over the samples; half of them take the equal formulations where there are any."""
+    formulations = tuple(
+        operation.formulations[0]
+        for operation in OPERATIONS.values()
+        if operation.formulations and uses(case.operation, operation)
+    )
+    stacks = [variants, formulations + variants] if formulations else [variants]
+    spread = {name: torch.zeros_like(value) for name, value in exact.items()}
+    for seed, stack in enumerate(stacks):
+        samples = _samples(case, stack, precision, seed, rounding.SAMPLES // len(stacks), gradients="" not in exact)
+        for name, results in samples.items():
+            finite = exact[name].isfinite()
+            if not bool(results.isfinite()[:, finite].all()):
+                raise rounding.SuiteError(f"case {case}: {name or 'the output'} is finite but not in every sample")
+            deviation = torch.where(finite, (results - exact[name]).abs(), 0.0).amax(0)
+            spread[name] = torch.maximum(spread[name], deviation)
+    return spread
+
+
+def _samples(
+    case: Case, variants: tuple[Variant, ...], precision: rounding.Precision, seed: int, count: int, *, gradients: bool
+) -> dict[str, Tensor]:
+    """`count` randomly rounded results of a case, stacked along a new first axis."""
+    if generates(case.operation):  # what comes from no tensor is not batched by vmap: every sample would round it alike
+        runs = []
+        for sample in range(count):
+            with rounding.perturbed(precision, seed=1000 * seed + sample):
+                runs.append(differentiate(case, variants) if gradients else {"": evaluate(case, variants)})
+        return {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
+
+    positional, options = case.arguments(_wide, torch.float64)
+    floating = {name: _wide(value) for name, value in case.differentiable().items()}
+
+    call = _with_floating(case, positional, options, list(floating))
+    batched = [value.expand(count, *value.shape).clone().requires_grad_(gradients) for value in floating.values()]
+    with inject(*variants), rounding.perturbed(precision, seed):
+        results = torch.vmap(call, randomness="different")(*batched)
+        if not gradients:
+            return {"": results}
+        # The samples are independent of each other, so one backward pass through all of them gives each its own.
+        found = torch.autograd.grad(results, batched, _wide(cotangent(case)).expand_as(results), allow_unused=True)
+    pairs = zip(floating, batched, found, strict=True)
+    return {name: torch.zeros_like(leaf) if grad is None else grad for name, leaf, grad in pairs}
+
+
+def _with_floating(case: Case, positional: list[Any], options: dict[str, Any], names: list[str]) -> Callable[..., Tensor]:
+    """The call of a case as a function of its floating tensors and weights alone, in the order of `names`."""
+
+    def call(*values: Tensor) -> Tensor:
+        given = dict(zip(names, values, strict=True))
+        arguments = [given.get(name, value) for name, value in zip(case.operation.tensors, positional, strict=False)]
+        if case.weights is not None:
+            arguments.append({name: given.get(f"weights[{name!r}]", value) for name, value in positional[-1].items()})
+        return case.operation(*arguments, **options)
+
+    return call
+
+
+def evaluate(case: Case, variants: tuple[Variant, ...]) -> Tensor:
+    """The reference with variants injected, in float64 on the inputs of the case."""
+    positional, options = case.arguments(_wide, torch.float64)
+    with inject(*variants):
+        return case.operation(*positional, **options)
+
+
+def differentiate(case: Case, variants: tuple[Variant, ...]) -> dict[str, Tensor]:
+    """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs."""
+    wide = case.map(lambda value: _wide(value).clone() if isinstance(value, Tensor) else value)
+    leaves = wide.differentiable()
+    positional, options = wide.arguments(lambda value: value, torch.float64)
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    with inject(*variants), torch.enable_grad():
+        result = case.operation(*positional, **options)
+        if not result.requires_grad:
+            return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        found = torch.autograd.grad(result, list(leaves.values()), _wide(cotangent(case)), allow_unused=True)
+    pairs = zip(leaves.items(), found, strict=True)
+    return {name: torch.zeros_like(leaf) if gradient is None else gradient for (name, leaf), gradient in pairs}
+
+
+def _wide(value: Any) -> Any:
+    return value.to(torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _torch(dtype: str) -> torch.dtype:
+    return getattr(torch, dtype)  # type: ignore[no-any-return]
+
+
+def _kept(case: Case, key: Any, compute: Callable[[], Any]) -> Any:
+    """What `compute` gives, computed once for a case; a case with the numbers of another shares what that one knows."""
+    if key not in case.known:
+        case.known[key] = compute()
+    return case.known[key]
+
+
+# --- What a case can see ------------------------------------------------------------------------------------------------
+
+
+def deviation_of(case: Case, fault: Variant, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None) -> float:
+    """How many budgets a fault moves the result of a case; infinite where it raises or changes shape or dtype."""
+    expected = oracle(case, variants)
+    try:
+        wrong = evaluate(case, (*variants, fault))
+    except Exception:
+        return math.inf
+    if wrong.shape != expected.shape or wrong.dtype != expected.dtype:
+        return math.inf
+    return float(_ratios(wrong, expected, budget(case, variants, compute_dtype)).max()) if expected.numel() else 0.0
+
+
+def has_evidence(implementation: Implementation, case: Case, faults: Iterable[Variant]) -> bool:
+    """Whether some known fault of the case's own formula would be seen by it, by a wide margin."""
+    variants = declared_variants(implementation, case)
+    key = ("evidence", variants, implementation.compute_dtype)
+
+    def look() -> bool:
+        near = [fault for fault in faults if uses(case.operation, fault.operation)]
+        near.sort(key=lambda fault: fault.operation is not case.operation)
+        return any(deviation_of(case, fault, variants, implementation.compute_dtype) >= VISIBLE for fault in near)
+
+    return bool(_kept(case, key, look))
+
+
+# --- Comparison ---------------------------------------------------------------------------------------------------------
+
+
+def _ratios(actual: Tensor, expected: Tensor, allowed: Tensor) -> Tensor:
+    """error / budget element by element; what is not finite has to be the same, else infinite."""
+    actual, expected = actual.to(torch.float64), expected.to(torch.float64)
+    error = (actual - expected).abs()
+    ratio = torch.where(error == 0, 0.0, error / allowed)
+    same = (actual == expected) | (actual.isnan() & expected.isnan())
+    finite = actual.isfinite() & expected.isfinite()
+    return torch.where(finite, ratio, torch.where(same, 0.0, math.inf))
+
+
+def worst_ratio(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> float:
+    """The worst error in budgets over all that is named; infinite where shapes differ."""
+    if any(actual[name].shape != expected[name].shape for name in expected):
+        return math.inf
+    ratios = [_ratios(actual[name], expected[name], allowed[name]) for name in expected]
+    return max((float(ratio.max()) for ratio in ratios if ratio.numel()), default=0.0)
+
+
+def compare(
+    implementation: Implementation,
+    case: Case,
+    actual: Tensor | Mapping[str, Tensor],
+    expected: Tensor | Mapping[str, Tensor],
+    allowed: Tensor | Mapping[str, Tensor],
+    *,
+    what: str = "output",
+    observed: tuple[Observation, ...] | None = None,
+) -> None:
+    """Record the worst error in budgets and raise NonConformance where it is above 1.
+
+    `observed` is what diagnosis looks at where `actual` is something derived from results and not a result itself.
+    """
+    is_gradient = isinstance(actual, Mapping)
+    actuals: Mapping[str, Tensor] = actual if isinstance(actual, Mapping) else {what: actual}
+    expecteds: Mapping[str, Tensor] = expected if isinstance(expected, Mapping) else {what: expected}
+    alloweds: Mapping[str, Tensor] = allowed if isinstance(allowed, Mapping) else {what: allowed}
+    worst, message = 0.0, ""
+    for name, value in actuals.items():
+        ratios = _ratios(value, expecteds[name], alloweds[name].expand(expecteds[name].shape))
+        highest = float(ratios.max()) if ratios.numel() else 0.0
+        if highest > worst or not message:
+            label = f"gradient of {name}" if is_gradient else name
+            worst, message = highest, _mismatch(label, value, expecteds[name], alloweds[name], ratios)
+    if observed is None:
+        observed = (Observation(case, dict(actuals) if is_gradient else {"": actuals[what]}),)
+    comparison = Comparison(worst, message, observed)
+    implementation.comparisons.append(comparison)
+    if not worst <= 1.0:
+        raise NonConformance(message, case, comparison)
+
+
+def _mismatch(label: str, actual: Tensor, expected: Tensor, allowed: Tensor, ratios: Tensor) -> str:
+    if not ratios.numel():
+        return f"{label} is empty, as it should be"
+    place = [int(i) for i in torch.unravel_index(ratios.argmax(), ratios.shape)]
+    at = f"{label}[{', '.join(map(str, place))}]" if place else label
+    got, want = actual[tuple(place)].item(), expected[tuple(place)].item()
+    if allowed.numel() and float(allowed.max()) == 0.0:
+        message = f"{at} = {got}, should be {want}"
+    else:
+        digits = max(5, min(17, math.ceil(-math.log10(max(abs(got - want) / abs(want), 1e-16))) + 2)) if _both(got, want) else 6
+        within = float(allowed.expand(ratios.shape)[tuple(place)])
+        message = f"{at} = {got:.{digits}g}, should be {want:.{digits}g} (budget {within:.2g})"
+    wrong = int((ratios > 1).sum())
+    return f"{message}; {wrong} of {ratios.numel()} entries are off" if wrong > 1 else message
+
+
+def _both(got: float, want: float) -> bool:
+    return math.isfinite(got) and math.isfinite(want) and want != 0 and got != want
+
+
+# --- Assertions ---------------------------------------------------------------------------------------------------------
+
+
+def output_of(implementation: Implementation, case: Case) -> Tensor:
+    """The implementation's result of a case, its shape and dtype being as the contract says."""
+    return _of_contract(_result(lambda: implementation.call(case), case), case, oracle(case))
+
+
+def _result(call: Callable[[], Any], case: Case) -> Any:
+    try:
+        return call()
+    except WrongResult as error:
+        raise NonConformance(str(error), case) from None
+
+
+def _of_contract(result: Tensor, case: Case, expected: Tensor) -> Tensor:
+    dtype = _torch(case.dtype) if expected.is_floating_point() else expected.dtype
+    if result.shape != expected.shape:
+        raise NonConformance(f"output has the shape {tuple(result.shape)}, should have {tuple(expected.shape)}", case)
+    if result.dtype != dtype:
+        given, wanted = str(result.dtype).removeprefix("torch."), str(dtype).removeprefix("torch.")
+        raise NonConformance(f"output has the dtype {given}, should have {wanted}, that of the inputs", case)
+    return result
+
+
+def assert_conforms(implementation: Implementation, case: Case) -> None:
+    """The result equals the formula's within the budget; booleans and integers exactly."""
+    variants = declared_variants(implementation, case)
+    actual = output_of(implementation, case)
+    compare(implementation, case, actual, oracle(case, variants), budget(case, variants, implementation.compute_dtype))
+
+
+def assert_contract(implementation: Implementation, case: Case) -> None:
+    """The result has the shape and dtype that the contract says; its numbers are not looked at."""
+    output_of(implementation, case)
+
+
+def assert_gradients_conform(implementation: Implementation, case: Case) -> None:
+    """The vector-Jacobian product equals the formula's within the budget, for every input and weight."""
+    variants = declared_variants(implementation, case)
+    actual = _result(lambda: implementation.gradients(case, cotangent(case)), case)
+    expected = oracle_gradients(case, variants)
+    for name, gradient in actual.items():
+        if gradient.shape != expected[name].shape:
+            shapes = f"{tuple(gradient.shape)}, should have {tuple(expected[name].shape)}"
+            raise NonConformance(f"gradient of {name} has the shape {shapes}", case)
+    compare(implementation, case, actual, expected, gradient_budgets(case, variants, implementation.compute_dtype))
+
+
+def assert_derived(
+    implementation: Implementation, case: Case, result: Tensor, actual: Tensor, expected: Tensor, allowed: Tensor, what: str
+) -> None:
+    """`actual`, derived from the `result` of a case, equals what it should within what its parts may be off together."""
+    compare(implementation, case, actual, expected, allowed, what=what, observed=(Observation(case, {"": result}),))
+
+
+def budget_of(implementation: Implementation, case: Case) -> Tensor:
+    """The budget of a case for this implementation, its declared choices and compute dtype considered."""
+    return budget(case, declared_variants(implementation, case), implementation.compute_dtype)
+
+
+def assert_same(
+    implementation: Implementation, case: Case, other: Case, of_other: Callable[[Tensor], Tensor] = lambda result: result
+) -> None:
+    """Two calls that a property makes equal agree within the budgets of both."""
+    expected, result = output_of(implementation, case), output_of(implementation, other)
+    allowed = budget_of(implementation, case) + of_other(budget_of(implementation, other))
+    observed = (Observation(case, {"": expected}), Observation(other, {"": result}))
+    compare(implementation, case, of_other(result), expected, allowed, observed=observed)
+
+
+def assert_untouched(implementation: Implementation, case: Case) -> None:
+    """No bit of any tensor, weight or mask differs after the call."""
+    _, left = _result(lambda: implementation.call_watched(case), case)
+    names = [*case.operation.tensors, *(f"weights[{name!r}]" for name in case.weights or {}), *case.options]
+    if len(case.tensors) != len(case.operation.tensors):
+        names = [f"{case.operation.tensors[0]}[{place}]" for place in range(len(case.tensors))] + names[1:]
+    for name, before, after in zip(names, case.flat(), left.flat(), strict=True):
+        if isinstance(before, Tensor) and not _same_bits(before, after):
+            changed = (before != after).nonzero()
+            place = ", ".join(str(int(i)) for i in changed[0]) if len(changed) else "…"
+            raise NonConformance(f"{name}[{place}] was changed by the call; inputs must be left as they are", case)
+
+
+def _same_bits(first: Tensor, second: Tensor) -> bool:
+    return bool(torch.equal(first.isnan(), second.isnan()) and torch.equal(first[~first.isnan()], second[~second.isnan()]))
+
+
+def assert_identical(implementation: Implementation, case: Case, changed: Case, where: Tensor | None = None) -> None:
+    """Two calls of the same shapes and layouts give equal results (−0 = 0) at the places in `where`.
+
+    A control call on an unchanged copy goes first. Where the implementation does not repeat itself, it is held to the
+    budget instead and the report notes it.
+    """
+    first, control = output_of(implementation, case), output_of(implementation, case)
+    second = output_of(implementation, changed)
+    expected = oracle(case, declared_variants(implementation, case))
+    shown = torch.ones_like(expected, dtype=torch.bool) if where is None else where.expand(expected.shape)
+    repeats = bool((first == control)[shown].all())
+    if not repeats:
+        implementation.warnings.append("two calls on equal inputs differ: judged by budget, not by equality")
+    allowed = torch.zeros_like(budget_of(implementation, case)) if repeats else 2 * budget_of(implementation, case)
+    observed = (Observation(case, {"": first}), Observation(changed, {"": second}))
+    # Elsewhere the results may differ; there the first stands for both.
+    compare(implementation, changed, torch.where(shown, second, first), first, allowed, observed=observed)
+
+
+def assert_refuses(implementation: Implementation, case: Case, error: type[BaseException] = Exception) -> None:
+    """The call raises, with a message; NotImplementedError is no refusal, it says that a feature is missing."""
+    try:
+        implementation.call(case)
+    except Raised as raised:
+        cause = raised.__cause__
+        if not isinstance(cause, error):
+            raise NonConformance(f"raised {type(cause).__name__}, should raise {error.__name__}", case) from cause
+        if not str(cause).strip():
+            raise NonConformance(f"raised {type(cause).__name__} without a message that says what is wrong", case) from cause
+        return
+    except WrongResult:
+        pass
+    raise NonConformance(f"returned a result, should raise {error.__name__}: no meaning can be given to these shapes", case)
+
+
+
+# --- Of an implementation as a whole ---------------------------------------------------------------------------------------
+
+
+def assert_loads(implementation: Implementation) -> None:
+    """It was imported without an error and has an operation."""
+    if implementation.load_error:
+        raise Raised(f"does not load: {implementation.load_error}")
+    if not any(implementation.claims(operation) for operation in OPERATIONS.values()):
+        near = "".join(f"; {name} looks like {meant}" for name, meant in implementation.near_misses().items())
+        raise NonConformance(f"claims no operation: no callable is named after one ({', '.join(OPERATIONS)}){near}")
+
+
+def assert_choices_are_known(implementation: Implementation) -> None:
+    """Each declared choice is one that a requirement allows."""
+    allowed = {requirement.id: requirement.choices for requirement in REQUIREMENTS.values() if requirement.choices}
+    for id, value in implementation.choices.items():
+        if id in REQUIREMENTS and id not in allowed:
+            raise NonConformance(f"CHOICES[{id!r}]: this requirement allows no choice; those that do: {', '.join(allowed)}")
+        if id in allowed and value not in allowed[id]:
+            raise NonConformance(f"CHOICES[{id!r}] = {value!r}, should be one of {', '.join(allowed[id])}")
+        chapters = {requirement.chapter for requirement in REQUIREMENTS.values()}
+        if id not in REQUIREMENTS and (id.partition(".")[0] in chapters or "." not in id):
+            raise NonConformance(f"CHOICES has {id!r}, which is no requirement; those with choices: {', '.join(allowed)}")
+
+
+def assert_names_are_spelt_right(implementation: Implementation) -> None:
+    """No public callable looks like a misspelt operation."""
+    misses = implementation.near_misses()
+    if misses:
+        listed = ", ".join(f"{name} (did you mean {meant}?)" for name, meant in misses.items())
+        raise NonConformance(f"not judged, for no operation is called so: {listed}")

@@ -1,0 +1,113 @@
+"""Requirements: test functions marked @must, @should or @may, each with a permanent id, its source and its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from transpec.operations import OPERATIONS, Operation, sentence
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One normative sentence and the test that holds an implementation to it.
+
+    `choices` are the allowed answers where papers are silent, the reference's own first. `tested_when` names the choices
+    under which there is something to test; None is all of them. `cases` are what the test is run on.
+    """
+
+    id: str
+    level: str
+    source: str
+    function: Callable[..., Any]
+    choices: tuple[str, ...] = ()
+    tested_when: tuple[str, ...] | None = None
+    cases: tuple[Any, ...] = field(default=())
+
+    @property
+    def text(self) -> str:
+        """The normative sentence."""
+        return sentence(self.function)
+
+    @property
+    def chapter(self) -> str:
+        """The chapter of the reference, which the test's file shares: test_attention.py stands to attention.py."""
+        return self.function.__module__.rpartition(".")[2].removeprefix("test_")
+
+    @property
+    def operations(self) -> tuple[Operation[..., Any], ...]:
+        """The operations its cases call, in the order of the reference."""
+        used = {case.operation for case in self.cases}
+        return tuple(operation for operation in OPERATIONS.values() if operation in used)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it applies to differentiable implementations alone."""
+        return self.id.endswith("gradients")
+
+    @property
+    def states_the_equation(self) -> bool:
+        """Whether this is what a claimed operation has to pass in every declared dtype."""
+        return self.id.endswith("equation")
+
+
+REQUIREMENTS: dict[str, Requirement] = {}
+
+
+def must(id: str, source: str, **more: Any) -> Callable[[F], F]:
+    """An implementation that fails this does not conform."""
+    return _mark("MUST", id, source, **more)
+
+
+def should(id: str, source: str, **more: Any) -> Callable[[F], F]:
+    """Failing this is reported and does not change the verdict."""
+    return _mark("SHOULD", id, source, **more)
+
+
+def may(id: str, source: str, **more: Any) -> Callable[[F], F]:
+    """An implementation is held to this only where it declares it."""
+    return _mark("MAY", id, source, **more)
+
+
+def _mark(
+    level: str, id: str, source: str, *, choices: Iterable[str] = (), tested_when: Iterable[str] | None = None
+) -> Callable[[F], F]:
+    def mark(function: F) -> F:
+        if not function.__doc__:
+            raise TypeError(f"{function.__qualname__} needs a docstring: it is the sentence of requirement {id}")
+        known = REQUIREMENTS.get(id)
+        if known is not None and known.function.__code__.co_filename != function.__code__.co_filename:
+            raise ValueError(f"requirement {id} is stated twice: {known.function.__code__.co_filename} has it already")
+        stated = tuple(case for group in getattr(function, "case_groups", ()) for case in group)
+        when = None if tested_when is None else tuple(tested_when)
+        REQUIREMENTS[id] = Requirement(id, level, source, function, tuple(choices), when, stated)
+        function.requirement = REQUIREMENTS[id]  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def cases(*groups: Iterable[Any]) -> Callable[[F], F]:
+    """What a requirement is tested on: groups of `Case` and `Drawn`. Stands below the mark that names the requirement."""
+
+    def mark(function: F) -> F:
+        function.case_groups = groups  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def load() -> dict[str, Requirement]:
+    """All requirements, the tests' modules being imported."""
+    import importlib
+    import pkgutil
+
+    package = importlib.import_module("transpec.spec_tests")
+    importlib.import_module("transpec.reference")
+    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        if module.startswith("test_"):
+            importlib.import_module(f"transpec.spec_tests.{module}")
+    return REQUIREMENTS

@@ -1,0 +1,344 @@
+"""Results: from the outcomes of single cases to rows, causes, verdicts and the exit status. Plain data in and out."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transpec import __version__
+from transpec.implementations import Implementation, UsageError
+
+FORMAT = "transpec-report/1"
+PACKAGES = ("torch", "numpy", "pytest", "pytest-xdist", "hypothesis", "tabulate")
+
+# The most serious outcome of any case is the outcome of the requirement.
+SEVERITY = ("suite error", "crashed", "timed out", "errored", "failed", "not run", "passed", "unsupported")
+BAD = ("suite error", "crashed", "timed out", "errored", "failed", "not run")
+
+Row = dict[str, Any]
+
+
+def register(implementations: Iterable[Implementation]) -> dict[str, Any]:
+    """All that a report needs to know and that only a process with torch can tell, as plain data."""
+    from transpec import catalogue
+    from transpec.operations import OPERATIONS
+    from transpec.reference import PROFILES
+    from transpec.requirements import REQUIREMENTS
+
+    faults = catalogue.load()
+    profiles = {chapter: profile for profile, chapters in PROFILES.items() for chapter in chapters}
+    requirements = [
+        {
+            "id": requirement.id,
+            "level": requirement.level,
+            "chapter": requirement.chapter,
+            "profile": profiles.get(requirement.chapter, "Contract"),
+            "source": requirement.source,
+            "text": requirement.text,
+            "operations": [operation.name for operation in requirement.operations],
+            "choices": list(requirement.choices),
+            "catches": [fault.id for fault in faults.values() if fault.breaks == requirement.id],
+        }
+        for requirement in REQUIREMENTS.values()
+    ]
+    return {
+        "requirements": requirements,
+        "functions": {f"test_{r.chapter}.py::{r.function.__name__}": r.id for r in REQUIREMENTS.values()},
+        "faults": {
+            fault.id: {
+                "text": fault.text,
+                "effect": fault.effect,
+                "seen": fault.seen,
+                "operation": fault.operation.name,
+                "breaks": fault.breaks,
+            }
+            for fault in faults.values()
+        },
+        "operations": {operation.name: operation.chapter for operation in OPERATIONS.values()},
+        "implementations": [_described(implementation) for implementation in implementations],
+    }
+
+
+def _described(implementation: Implementation) -> dict[str, Any]:
+    from transpec.operations import OPERATIONS
+
+    claimed = [operation.name for operation in OPERATIONS.values() if implementation.claims(operation)]
+    return {
+        "name": implementation.name,
+        "source": implementation.source.given,
+        "version": implementation.version,
+        "homepage": implementation.homepage,
+        "framework": implementation.framework.name,
+        "dtypes": list(implementation.dtypes),
+        "compute_dtype": implementation.compute_dtype,
+        "differentiable": implementation.differentiable,
+        "choices": dict(implementation.choices),
+        "claimed": claimed,
+        "unclaimed": [name for name in OPERATIONS if name not in claimed],
+        "load_error": implementation.load_error,
+    }
+
+
+# --- Known failures -------------------------------------------------------------------------------------------------------
+
+
+def known_failures(path: Path | None) -> dict[str, dict[str, dict[str, str]]]:
+    """implementation → requirement → reason and link. Raises UsageError where the file is not of that form."""
+    if path is None:
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"known failures: {path} cannot be read: {error}") from error
+    for implementation, entries in found.items():
+        for requirement, entry in entries.items() if isinstance(entries, dict) else [("", None)]:
+            if not isinstance(entry, dict) or set(entry) != {"reason", "link"}:
+                raise UsageError(
+                    f'known failures: {path}: expected ["{implementation}"."requirement.id"] with a reason and a link, '
+                    f"got {implementation}.{requirement} = {entry!r}"
+                )
+    return found
+
+
+# --- From cases to rows -----------------------------------------------------------------------------------------------------
+
+
+def build(
+    *,
+    register: Mapping[str, Any],
+    outcomes: Iterable[Mapping[str, Any]],
+    missing: Mapping[tuple[str, str], int],
+    known: Mapping[str, Mapping[str, Mapping[str, str]]],
+    selection: Mapping[str, Any],
+    seconds: float,
+    incomplete_because: str | None,
+) -> dict[str, Any]:
+    """The report. `missing` counts, for (implementation, requirement), the cases that were selected and did not run."""
+    cases: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for outcome in outcomes:
+        cases.setdefault((outcome["implementation"], outcome["requirement"]), []).append(outcome)
+    reports = []
+    for described in register["implementations"]:
+        accepted = _known_of(described, known)
+        rows = []
+        for requirement in register["requirements"]:
+            key = (described["source"], requirement["id"])
+            row = _row(requirement, described, cases.get(key, []), missing.get(key, 0), accepted, selection["partial"])
+            if row is not None:
+                rows.append(row)
+        of_this = [case for (source, _), group in cases.items() if source == described["source"] for case in group]
+        reports.append(_judged(described, rows, of_this, register, accepted, selection["partial"]))
+    reasons = [f"{report['name']}: {reason}" for report in reports for reason in report.pop("against")]
+    if not any(cases.values()):
+        reasons.append("nothing was run")
+    if incomplete_because:
+        reasons.append(f"the run is incomplete: {incomplete_because}")
+    return {
+        "format": FORMAT,
+        "transpec": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "complete": incomplete_because is None,
+        "incomplete_because": incomplete_because,
+        "machine": _machine(),
+        "selection": dict(selection),
+        "requirements": register["requirements"],
+        "faults": register["faults"],
+        "implementations": reports,
+        "exit": {"status": 1 if reasons else 0, "reasons": reasons},
+    }
+
+
+def _known_of(described: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(known.get(described["source"]) or known.get(described["name"]) or {})
+
+
+def _row(
+    requirement: Mapping[str, Any],
+    described: Mapping[str, Any],
+    cases: list[Mapping[str, Any]],
+    missing: int,
+    known: Mapping[str, Any],
+    partial: bool,
+) -> Row | None:
+    counts = Counter(case["outcome"] for case in cases)
+    if missing:
+        counts["not run"] += missing
+    if counts:
+        outcome = next(word for word in SEVERITY if word in counts)
+    elif partial or described["load_error"]:
+        return None
+    else:  # an operation it lacks, gradients of what is not differentiable, or a choice that it does not declare
+        outcome = "unclaimed"
+    entry = known.get(requirement["id"])
+    if entry and outcome in ("failed", "errored", "crashed", "timed out"):
+        outcome = "known failure"
+    elif entry and outcome == "passed" and not partial:
+        outcome = "unexpected pass"
+    failing = [case for case in cases if case["outcome"] in BAD]
+    return {
+        "requirement": requirement["id"],
+        "outcome": outcome,
+        "counts": dict(counts),
+        "worst": _worst(cases),
+        "worst_by_dtype": {
+            dtype: worst
+            for dtype in dict.fromkeys(case["dtype"] for case in cases)
+            if (worst := _worst(case for case in cases if case["dtype"] == dtype)) is not None
+        },
+        "seconds": round(sum(case["seconds"] for case in cases), 4),
+        "smallest": _smallest(failing),
+        "diagnosis": _diagnosis(failing),
+        "known_failure": dict(entry) if entry else None,
+        "notes": _notes(cases),
+    }
+
+
+def _worst(cases: Iterable[Mapping[str, Any]]) -> float | str | None:
+    ratios = [case["ratio"] for case in cases if case["ratio"] is not None]
+    if not ratios:
+        return None
+    return "inf" if "inf" in ratios else max(ratios)
+
+
+def _smallest(failing: list[Mapping[str, Any]]) -> dict[str, str] | None:
+    if not failing:
+        return None
+    # Wide dtypes first: a person checks float32 more easily than float16.
+    order = {"float64": 1, "float32": 0}
+    case = min(failing, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
+    return {key: case[key] for key in ("case", "dtype", "outcome", "message", "call", "snippet")}
+
+
+def _diagnosis(failing: list[Mapping[str, Any]]) -> list[str]:
+    """The faults that explain every diagnosed case; where none does, the one that explains most."""
+    diagnosed = [set(case["diagnosis"]) for case in failing if case["diagnosis"]]
+    if not diagnosed:
+        return []
+    common = set.intersection(*diagnosed)
+    if common:
+        return sorted(common)
+    votes = Counter(fault for case in diagnosed for fault in sorted(case))
+    return [votes.most_common(1)[0][0]]
+
+
+def _notes(cases: list[Mapping[str, Any]]) -> list[str]:
+    notes = Counter(warning for case in cases for warning in case["warnings"])
+    notes.update(f"unsupported: {case['message']}" for case in cases if case["outcome"] == "unsupported")
+    return [f"{text} ({count} cases)" if count > 1 else text for text, count in notes.most_common(5)]
+
+
+# --- From rows to verdicts ----------------------------------------------------------------------------------------------------
+
+
+def _judged(
+    described: Mapping[str, Any],
+    rows: list[Row],
+    cases: list[Mapping[str, Any]],
+    register: Mapping[str, Any],
+    known: Mapping[str, Any],
+    partial: bool,
+) -> dict[str, Any]:
+    """An implementation with its rows, causes and verdict; `against` is what stands against exit status 0."""
+    requirements = {requirement["id"]: requirement for requirement in register["requirements"]}
+    unmet = [row for row in rows if row["outcome"] in BAD and requirements[row["requirement"]]["level"] != "SHOULD"]
+    # An error of the suite is never excused by the level of what it was about.
+    unmet += [row for row in rows if row["outcome"] == "suite error" and row not in unmet]
+    accepted = [row for row in rows if row["outcome"] == "known failure"]
+    surprising = [row for row in rows if row["outcome"] == "unexpected pass"]
+    evidence = _evidence(described, cases, requirements)
+    against = [f"{row['requirement']} {row['outcome']}" for row in unmet]
+    against += [f"{row['requirement']} passes, but is a known failure: take it off the list" for row in surprising]
+    if not partial:
+        strangers = [id for id in known if id not in requirements]
+        against += [f"the known failure {id} is no requirement" for id in strangers]
+    unproved = [
+        f"{operation} shows nothing in {dtype}: no case passed that can see a mistake"
+        for operation, by_dtype in evidence.items()
+        for dtype, kind in by_dtype.items()
+        if kind == "none" and not _is_unmet(operation, [*unmet, *accepted], requirements)
+    ]
+    if described["load_error"]:
+        verdict, reasons = "no verdict", [f"does not load: {described['load_error']}"]
+    elif not described["claimed"]:
+        verdict, reasons = "no verdict", ["claims no operation: it has no callable attribute named after one"]
+    elif unmet:
+        verdict, reasons = "does not conform", [f"{len(unmet)} requirements are not met"]
+    elif not any(case["outcome"] == "passed" and case["operation"] for case in cases) and not accepted:
+        verdict, reasons = "no verdict", ["nothing passed"]
+    elif unproved:
+        verdict, reasons = "no verdict", unproved
+    elif accepted:
+        verdict, reasons = "conforms except known failures", [f"{len(accepted)} known failures"]
+    else:
+        verdict, reasons = "conforms", []
+    if verdict == "no verdict":
+        against += reasons
+    if surprising:
+        reasons = [*reasons, f"{len(surprising)} known failures pass"]
+    return {
+        **described,
+        "verdict": verdict,
+        "verdict_reasons": reasons,
+        "evidence": evidence,
+        "causes": _causes(rows, cases),
+        "results": rows,
+        "against": against,
+    }
+
+
+def _is_unmet(operation: str, rows: list[Row], requirements: Mapping[str, Any]) -> bool:
+    return any(operation in requirements[row["requirement"]]["operations"] for row in rows)
+
+
+def _evidence(
+    described: Mapping[str, Any], cases: list[Mapping[str, Any]], requirements: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """For each claimed operation whose equation was selected and each dtype: "full", "limited" or "none"."""
+    of_equations = [case for case in cases if case["requirement"].endswith("equation") and case["operation"]]
+    narrow = described["compute_dtype"] in ("float16", "bfloat16")
+    found: dict[str, dict[str, str]] = {}
+    for operation in dict.fromkeys(case["operation"] for case in of_equations):
+        of_this = [case for case in of_equations if case["operation"] == operation]
+        exact = any(case["dtype"] == "exact" for case in of_this)
+        for dtype in ["exact"] if exact else described["dtypes"]:
+            seen = any(case["dtype"] == dtype and case["outcome"] == "passed" and case["evidence"] for case in of_this)
+            found.setdefault(operation, {})[dtype] = ("limited" if narrow else "full") if seen else "none"
+    return found
+
+
+def _causes(rows: list[Row], cases: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a cause: the fault that explains most failing requirements first, then what explains most of the rest."""
+    waiting = {row["requirement"]: set(row["diagnosis"]) for row in rows if row["diagnosis"]}
+    causes = []
+    while waiting:
+        votes = Counter(fault for faults in waiting.values() for fault in sorted(faults))
+        fault = votes.most_common(1)[0][0]
+        explained = [requirement for requirement, faults in waiting.items() if fault in faults]
+        count = sum(fault in case["diagnosis"] for case in cases if case["requirement"] in explained)
+        causes.append({"fault": fault, "requirements": explained, "cases": count})
+        waiting = {requirement: faults for requirement, faults in waiting.items() if requirement not in explained}
+    return causes
+
+
+def _machine() -> dict[str, Any]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "packages": versions,
+    }
