@@ -9,10 +9,13 @@ the dtype of the inputs. Every differentiable operation has a companion `<operat
 dict, and None for token ids.
 """
 
+# What numpy computes from arrays of any dtype has the type Any.
+# mypy: disable-error-code="no-any-return"
+
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,16 +27,19 @@ CHOICES = {"attention.empty-row": "zero"}
 
 Array = np.ndarray
 Weights = dict[str, np.ndarray]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _computed_in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+def _computed_in_float32(function: Callable[P, R]) -> Callable[P, R]:
     """Compute in float32 what comes and goes in float16, whose sums overflow at 65504 and whose roundings add up."""
 
     @functools.wraps(function)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
         if not _has_half(arguments):
             return function(*arguments, **options)
-        return _cast(function(*_cast(arguments, np.float16, np.float32), **options), np.float32, np.float16)
+        result: R = _cast(function(*_cast(arguments, np.float16, np.float32), **options), np.float32, np.float16)
+        return result
 
     return wrapped
 
@@ -254,7 +260,7 @@ def combine_masks(*masks: Array) -> Array:
     if not masks:
         raise ValueError("combine_masks expects at least one mask; given none")
     # Starting from True makes a new array even of a single mask.
-    return functools.reduce(np.logical_and, masks, np.True_)
+    return functools.reduce(np.logical_and, masks, np.array(True))
 
 
 # Positions and embedding

@@ -4,11 +4,9 @@ The module's own `scaled_dot_product_attention` leaves the choice of kernel to t
 `math` and `flash` hold it to the one or the other of the two kernels that exist on a CPU.
 """
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 NAME = "torch_functional"
@@ -25,37 +23,37 @@ Weights = dict[str, Tensor]
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """F.scaled_dot_product_attention; query (..., T, E), key (..., S, E), value (..., S, D)."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    """functional.scaled_dot_product_attention; query (..., T, E), key (..., S, E), value (..., S, D)."""
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
 def feed_forward(x: Tensor, weights: Weights, *, activation: str = "relu") -> Tensor:
-    """F.linear, an activation, F.linear; x (..., M)."""
-    inner = F.linear(x, weights["w_1"].mT, weights["b_1"])
+    """functional.linear, an activation, functional.linear; x (..., M)."""
+    inner = functional.linear(x, weights["w_1"].mT, weights["b_1"])
     if activation == "relu":
-        inner = F.relu(inner)
+        inner = functional.relu(inner)
     else:
-        inner = F.gelu(inner, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
-    return F.linear(inner, weights["w_2"].mT, weights["b_2"])
+        inner = functional.gelu(inner, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
+    return functional.linear(inner, weights["w_2"].mT, weights["b_2"])
 
 
 def layer_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
-    """F.layer_norm over the last axis; x (..., M)."""
-    return F.layer_norm(x, weights["gain"].shape, weights["gain"], weights["bias"], eps)
+    """functional.layer_norm over the last axis; x (..., M)."""
+    return functional.layer_norm(x, weights["gain"].shape, weights["gain"], weights["bias"], eps)
 
 
 def rms_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
-    """F.rms_norm over the last axis; x (..., M)."""
-    return F.rms_norm(x, weights["gain"].shape, weights["gain"], eps)
+    """functional.rms_norm over the last axis; x (..., M)."""
+    return functional.rms_norm(x, weights["gain"].shape, weights["gain"], eps)
 
 
 def add_norm(x: Tensor, sublayer_output: Tensor, weights: Weights, *, eps: float) -> Tensor:
-    """F.layer_norm of the sum; x and sublayer_output (..., M)."""
+    """functional.layer_norm of the sum; x and sublayer_output (..., M)."""
     return layer_norm(x + sublayer_output, weights, eps=eps)
 
 
 class _Kernel:
-    """F.scaled_dot_product_attention through one kernel only."""
+    """functional.scaled_dot_product_attention through one kernel only."""
 
     VERSION = VERSION
     HOMEPAGE = HOMEPAGE
@@ -68,10 +66,12 @@ class _Kernel:
         self.NAME = f"{NAME}:{name}"
         self.backend = backend
 
-    def scaled_dot_product_attention(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+    def scaled_dot_product_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, scale: float | None = None
+    ) -> Tensor:
         try:
             with sdpa_kernel(self.backend):
-                return scaled_dot_product_attention(query, key, value, **options)
+                return scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
         except RuntimeError as error:
             if "No available kernel" in str(error):
                 raise NotImplementedError(
@@ -86,7 +86,7 @@ class _FourAxes(_Kernel):
     def scaled_dot_product_attention(
         self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, scale: float | None = None
     ) -> Tensor:
-        missing = 4 - max(query.ndim, key.ndim, value.ndim)
+        missing = 4 - max(x.ndim for x in (query, key, value, mask) if x is not None)
         if missing <= 0:
             return super().scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
         if mask is not None and mask.ndim > 2:  # it takes masks of two axes and of four

@@ -50,6 +50,7 @@ def _attend(
         # Here True hides, and three axes are (batch * heads, queries, keys).
         mask = ~mask.expand(len(query), query.shape[1], key.shape[1]).repeat_interleave(num_heads, dim=0)
     options = {"attn_mask": mask, "need_weights": need_weights}
+    output: Tensor
     output, _ = functional_call(module, _state(module, weights), (query, key, value), options)
     return output
 
@@ -69,13 +70,15 @@ def _state(module: nn.MultiheadAttention, weights: Weights) -> Weights:
 def layer_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
     """nn.LayerNorm; x (..., M)."""
     module = nn.LayerNorm(weights["gain"].shape, eps=eps, device="meta")
-    return functional_call(module, {"weight": weights["gain"], "bias": weights["bias"]}, x)
+    output: Tensor = functional_call(module, {"weight": weights["gain"], "bias": weights["bias"]}, x)
+    return output
 
 
 def rms_norm(x: Tensor, weights: Weights, *, eps: float) -> Tensor:
     """nn.RMSNorm; x (..., M)."""
     module = nn.RMSNorm(weights["gain"].shape, eps=eps, device="meta")
-    return functional_call(module, {"weight": weights["gain"]}, x)
+    output: Tensor = functional_call(module, {"weight": weights["gain"]}, x)
+    return output
 
 
 def add_norm(x: Tensor, sublayer_output: Tensor, weights: Weights, *, eps: float) -> Tensor:

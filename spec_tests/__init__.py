@@ -1,1 +1,31 @@
-"""The requirements: each test states one sentence of the specification and holds an implementation to it."""
+"""The requirements: each test states one sentence of the specification and holds an implementation to it.
+
+# The contract
+
+**Shapes.** Row vectors: y = x W + b, with W of shape (in, out). Leading axes `...` broadcast as in numpy. There is always at
+least one key; a batch may be of 0.
+
+**Masks** are boolean, True where a query may attend, and broadcast to (..., queries, keys); for multi-head attention to
+(batch, queries, keys), the same for all heads.
+
+**Calls.** Tensors come first and by position, then the flat dict of weights where there is one; options come by keyword,
+those with a default only where they differ from it. `dtype` is the framework's own object. Token ids are 64-bit integers.
+
+**Results** have the dtype of the inputs and are new tensors or views; inputs, weights and masks are left as they are, and
+no result depends on an earlier call.
+
+**Gradients.** An implementation that declares `DIFFERENTIABLE = True` is also held to the vector-Jacobian product for
+every floating input and weight.
+
+**Errors.** An implementation MUST raise, with a message, only where no broadcast gives the shapes a meaning: queries and keys
+of unlike size, unlike numbers of keys and values neither of which is 1, heads that do not divide. Every other check of
+bad input is a SHOULD. `NotImplementedError` says that a case is outside what is supported; it is counted, is no failure,
+and is never a refusal.
+
+**Accuracy.** A result may differ from the formula, computed in float64 on the same inputs, by no more than rounding explains:
+the budget is computed for every case from the formula and the dtype, and a report gives error / budget, 1.0 being the limit.
+Booleans and integers are compared exactly, and so are results that hidden content or the future must not change.
+
+**Choices.** Where papers are silent or correct implementations differ, a requirement names the allowed answers. An
+implementation declares its own in `CHOICES` and is held to it; the first one named holds where none is declared.
+"""

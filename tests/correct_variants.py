@@ -5,6 +5,9 @@ that the papers leave open. `CORRECT` holds them by name. An implementation that
 the suite or of its budget.
 """
 
+# The sentence of a class speaks for its methods, whose contract is the operation they are named after.
+# ruff: noqa: D102, D106
+
 import functools
 import itertools
 import math
@@ -12,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 CORRECT: dict[str, Any] = {}
 
@@ -468,8 +471,8 @@ class ReversedSums(InTorch):
 
 def _activated(x: Tensor, activation: str) -> Tensor:
     if activation == "relu":
-        return F.relu(x)
-    return F.gelu(x, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
+        return functional.relu(x)
+    return functional.gelu(x, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
 
 
 @correct
@@ -544,7 +547,7 @@ class ExponentialFrequencies(InTorch):
         positions = ExponentialFrequencies.sinusoidal_positional_encoding(
             token_ids.shape[-1], table.shape[-1], offset=offset, dtype=table.dtype
         )
-        return F.embedding(token_ids, table * table.shape[-1] ** 0.5) + positions
+        return functional.embedding(token_ids, table * table.shape[-1] ** 0.5) + positions
 
 
 @correct
@@ -566,7 +569,7 @@ class ComplexExponentials(InTorch):
         positions = ComplexExponentials.sinusoidal_positional_encoding(
             length, d_model, offset=offset, dtype=table.dtype
         )
-        return F.one_hot(token_ids.long(), len(table)).to(table.dtype) @ table * math.sqrt(d_model) + positions
+        return functional.one_hot(token_ids.long(), len(table)).to(table.dtype) @ table * math.sqrt(d_model) + positions
 
 
 @correct

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from transpec import rounding
-from transpec.cases import DTYPE, EXACT
+from transpec.cases import DTYPE, EXACT, copy
 from transpec.catalogue import Fault
 from transpec.implementations import Implementation
 from transpec.judgement import (
@@ -84,7 +84,7 @@ class _Look:
         case = self.observation.case
         if self.observation.is_gradient or case.dtype == EXACT or DTYPE in case.options.values() and case.dtype == "float64":
             return False
-        positional, options = case.arguments(lambda value: value, getattr(torch, case.dtype))
+        positional, options = case.arguments(copy, getattr(torch, case.dtype))
         try:
             with inject(*self.variants, fault):
                 wrong = {"": case.operation(*positional, **options)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transpec import rounding
-from transpec.cases import DTYPE, EXACT, Case, normal
+from transpec.cases import DTYPE, EXACT, Case, copy, normal
 from transpec.implementations import Implementation, Misbehaviour, Raised, WrongResult
 from transpec.operations import OPERATIONS, Variant, generates, inject, uses
 from transpec.requirements import REQUIREMENTS
@@ -192,7 +194,7 @@ def evaluate(case: Case, variants: tuple[Variant, ...]) -> Tensor:
 
 def differentiate(case: Case, variants: tuple[Variant, ...]) -> dict[str, Tensor]:
     """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs."""
-    wide = case.map(lambda value: _wide(value).clone() if isinstance(value, Tensor) else value)
+    wide = case.map(_wide)
     leaves = wide.differentiable()
     positional, options = wide.arguments(lambda value: value, torch.float64)
     for leaf in leaves.values():
@@ -207,7 +209,8 @@ def differentiate(case: Case, variants: tuple[Variant, ...]) -> dict[str, Tensor
 
 
 def _wide(value: Any) -> Any:
-    return value.to(torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else value
+    """A copy in float64 in the same layout: a fault may write into its inputs, or read them by their strides."""
+    return copy(value, torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else copy(value)
 
 
 def _torch(dtype: str) -> torch.dtype:
@@ -217,8 +220,30 @@ def _torch(dtype: str) -> torch.dtype:
 def _kept(case: Case, key: Any, compute: Callable[[], Any]) -> Any:
     """What `compute` gives, computed once for a case; a case with the numbers of another shares what that one knows."""
     if key not in case.known:
-        case.known[key] = compute()
+        with clock.running():
+            case.known[key] = compute()
     return case.known[key]
+
+
+class Clock:
+    """Seconds spent in the oracle, for benchmarks; what runs inside something that runs is counted once."""
+
+    def __init__(self) -> None:
+        self.seconds, self.depth = 0.0, 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time until the block ends."""
+        begun, self.depth = time.perf_counter(), self.depth + 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            if self.depth == 0:
+                self.seconds += time.perf_counter() - begun
+
+
+clock = Clock()
 
 
 # --- What a case can see ------------------------------------------------------------------------------------------------

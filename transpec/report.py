@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
 Report = Mapping[str, Any]
@@ -66,8 +67,9 @@ def schema() -> dict[str, Any]:
 
 
 def validate(report: Report) -> None:
-    """Raise ReportError where a report is not what the schema says, or names a requirement or fault it does not have."""
-    problem = next(_problems(report, schema(), "report", schema()), None) or next(_dangling(report), None)
+    """Raise ReportError where a report is not what the schema says, or names a requirement or fault it lacks."""
+    rules = schema()
+    problem = next(_problems(report, rules, "report", rules), None) or next(_dangling(report), None)
     if problem:
         raise ReportError(problem)
 
@@ -85,7 +87,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 
 
 def _problems(value: Any, rule: dict[str, Any], place: str, root: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a value: the few words of JSON Schema that our own schema uses, so that no run needs a library."""
+    """What is wrong with a value, by the few words of JSON Schema that our own schema uses: no run needs a library."""
     if "$ref" in rule:
         yield from _problems(value, root["$defs"][rule["$ref"].rpartition("/")[2]], place, root)
     if "anyOf" in rule and all(any(_problems(value, option, place, root)) for option in rule["anyOf"]):
@@ -115,8 +117,9 @@ def _problems_inside(value: dict[str, Any], rule: dict[str, Any], place: str, ro
     for key in rule.get("required", ()):
         if key not in value:
             yield f"{place} lacks {key!r}"
+    names = {"type": "string"} | rule.get("propertyNames", {})
     for key, item in value.items():
-        yield from _problems(key, {"type": "string"} | rule.get("propertyNames", {}), f"the key {key!r} of {place}", root)
+        yield from _problems(key, names, f"the key {key!r} of {place}", root)
         if key not in known and others is False:
             yield f"{place} has an unknown key {key!r}"
         else:
@@ -128,15 +131,30 @@ def _dangling(report: Report) -> Iterator[str]:
     requirements = {requirement["id"] for requirement in report["requirements"]}
     for index, implementation in enumerate(report["implementations"]):
         place = f"report.implementations[{index}]"
-        named = [result["requirement"] for result in implementation["results"]]
+        results = Counter(result["requirement"] for result in implementation["results"])
         suspected = [fault for result in implementation["results"] for fault in result["diagnosis"]]
         suspected += [cause["fault"] for cause in implementation["causes"]]
-        yield from (f"{place} has a result for an unknown requirement {name!r}" for name in named if name not in requirements)
-        yield from (f"{place} has {n} results for {name!r}" for name, n in Counter(named).items() if n > 1)
+        yield from (f"{place} has {n} results for {name!r}" for name, n in results.items() if n > 1)
+        yield from (
+            f"{place} has a result for an unknown requirement {name!r}" for name in results.keys() - requirements
+        )
         yield from (f"{place} names an unknown fault {name!r}" for name in suspected if name not in report["faults"])
 
 
 # --- Joining requirements and results --------------------------------------------------------------------------------
+
+
+_NOT_RUN: dict[str, Any] = {
+    "outcome": "not run",
+    "counts": {},
+    "worst": None,
+    "worst_by_dtype": {},
+    "seconds": 0.0,
+    "smallest": None,
+    "diagnosis": [],
+    "known_failure": None,
+    "notes": [],
+}
 
 
 class Column:
@@ -150,9 +168,7 @@ class Column:
 
     def result(self, requirement: Mapping[str, Any]) -> Mapping[str, Any]:
         """The result for a requirement; *not run* where the report has none, as after a crash of the run."""
-        absent = {"outcome": "not run", "counts": {}, "worst": None, "worst_by_dtype": {}, "seconds": 0.0}
-        absent |= {"smallest": None, "diagnosis": [], "known_failure": None, "notes": []}
-        found: Mapping[str, Any] = self._results.get(requirement["id"], absent)
+        found: Mapping[str, Any] = self._results.get(requirement["id"], _NOT_RUN)
         return found
 
     def plain(self, requirement: Mapping[str, Any]) -> bool:
@@ -176,10 +192,11 @@ class Column:
     def weak_evidence(self) -> dict[str, list[str]]:
         """What is not fully seen: under "limited" and "none", the operations and dtypes."""
         grades: dict[str, list[str]] = {}
-        for operation, by_dtype in self.data["evidence"].items():
-            for dtype, grade in by_dtype.items():
-                if grade != "full":
-                    grades.setdefault(grade, []).append(f"{operation} in {dtype}")
+        for grade in ("limited", "none"):
+            for operation, by_dtype in self.data["evidence"].items():
+                dtypes = [dtype for dtype, found in by_dtype.items() if found == grade]
+                if dtypes:
+                    grades.setdefault(grade, []).append(f"{operation} in {', '.join(dtypes)}")
         return grades
 
 
@@ -329,9 +346,9 @@ def titled(implementation: Mapping[str, Any]) -> str:
 def table(report: Report, width: int = 100) -> str:
     """The report for a terminal: verdicts and causes first, then what did not plainly pass, then chapters.
 
-    No line is wider than `width`, but for a command to copy that holds one longer word.
+    No line is wider than `width`, or than 80 if that is more, but for a command to copy that holds one longer word.
     """
-    view = View(report)
+    view, width = View(report), max(width, 80)
     blocks = [_warning(report, width)]
     if len(view.columns) > 1:
         blocks.append(_summary(view, width))
@@ -349,7 +366,7 @@ def _wrap(text: str, width: int, indent: int = 0, lines: int | None = None) -> l
 
 
 def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows as a table, the first `left` columns to the left and the others to the right, with one rule under the head."""
+    """Rows as a table, the first `left` columns to the left, the others to the right, one rule under the head."""
     from tabulate import tabulate
 
     # As a first row, headers take no more room than they need; tabulate's own are two columns wider.
@@ -363,7 +380,7 @@ def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
 def _packed(first: str, names: Sequence[str], columns: Mapping[str, Sequence[str]], width: int) -> str:
     """A table of named rows; columns that do not fit beside the others go into a table below."""
     titles, parts = list(columns), []
-    names = ["\n".join(_wrap(name, max(width // 3, 12))) for name in names]
+    first, *names = ("\n".join(_wrap(name, width // 3)) for name in [first, *names])
     while titles and names:
         for fitting in range(len(titles), 0, -1):
             taken = titles[:fitting]
@@ -409,7 +426,7 @@ def _verdict(view: View, column: Column, width: int) -> str:
     for reason in one["verdict_reasons"]:
         lines += _wrap(f"because {reason}", width, 2)
     for grade, where in column.weak_evidence.items():
-        lines += _wrap(f"{'no' if grade == 'none' else grade} evidence: {', '.join(where)}", width, 2, lines=4)
+        lines += _wrap(f"{'no' if grade == 'none' else grade} evidence: {'; '.join(where)}", width, 2)
     for cause in one["causes"]:
         explained = f"{number_of(len(cause['requirements']), 'requirement')}, {number_of(cause['cases'], 'case')}"
         lines += _wrap(f"behaves like {_likeness(view, cause['fault'])}; explains {explained}", width, 2)
@@ -429,7 +446,7 @@ def _findings(view: View, column: Column, width: int) -> str:
     if not found or column.data["load_error"]:
         return ""
     rows = [_row(column, requirement, width) for requirement in found]
-    title = ["requirement" if len(view.columns) == 1 else "\n".join(_wrap(column.label, width // 3))]
+    title = ["requirement" if len(view.columns) == 1 else "\n".join(_wrap(column.label, width - 52))]
     lines = _grid([*title, "level", "outcome", "cases\npassed", "worst\nbudgets"], rows, left=3).splitlines()
     height = [max(cell.count("\n") + 1 for cell in row) for row in rows]
     drawn = lines[: len(lines) - sum(height)]
@@ -444,7 +461,7 @@ def _row(column: Column, requirement: Mapping[str, Any], width: int) -> list[str
     result = column.result(requirement)
     total = sum(result["counts"].values())
     return [
-        "\n".join(_wrap(requirement["id"], max(width - 52, 16))),
+        "\n".join(_wrap(requirement["id"], width - 52)),
         requirement["level"],
         outcome_words(result["outcome"]),
         f"{result['counts'].get('passed', 0)}/{total}" if total else "–",
@@ -473,12 +490,11 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
 
 def _command(requirement: str, source: str, case: str, width: int) -> list[str]:
     """The command, broken only where a shell reads on, so that it can be copied whole."""
-    text = visible("  see it yourself: " + show_command(requirement, source, case))
-    if len(text) <= width:
-        return [text]
-    before, options = text.split(" --impl ", 1)
-    source, _, case = options.rpartition(" --case ")
-    return [*before.split(": ", 1)[:1], f"    {before.split(': ', 1)[1]} \\", f"    --impl {source} \\", f"    --case {case}"]
+    command = visible(show_command(requirement, source, case))
+    if len(command) + 19 <= width:
+        return [f"  see it yourself: {command}"]
+    parts = [["transpec", "show", requirement], ["--impl", source], ["--case", case]]
+    return ["  see it yourself:", *" \\\n".join(f"    {visible(shlex.join(part))}" for part in parts).splitlines()]
 
 
 def _by_chapter(view: View, column: Column, width: int) -> str:
@@ -507,8 +523,10 @@ def _closing(report: Report, width: int) -> str:
 
 
 def _exit(report: Report, width: int) -> list[str]:
-    reasons = "; ".join(report["exit"]["reasons"])
-    return _wrap(f"exit {report['exit']['status']}" + (f": {reasons}" if reasons else ""), width)
+    status, reasons = report["exit"]["status"], report["exit"]["reasons"]
+    if len(reasons) < 2:
+        return _wrap(": ".join([f"exit {status}", *reasons]), width)
+    return [f"exit {status}:", *(line for reason in reasons for line in _wrap(reason, width, 2))]
 
 
 # --- Markdown and HTML -----------------------------------------------------------------------------------------------
@@ -536,42 +554,49 @@ def _address(kind: str, piece: str) -> str:
 
 def markdown(report: Report) -> str:
     """The report as Markdown that reads well on GitHub."""
-    filters = {"code": _code, "fence": _fence, "prose": _markdown_prose, "markup_line": _markup_line}
-    return _rendered("report.md.j2", report, _markdown_text, filters)
+    return str(_template("report.md.j2").render(view=View(report), report=report))
 
 
 def html(report: Report) -> str:
     """The report as one page that loads nothing and needs no script."""
-    filters = {"prose": _html_prose, "breakable": _breakable, "position": _position, "slug": _slug}
-    return _rendered("index.html.j2", report, visible, filters)
+    return str(_template("index.html.j2").render(view=View(report), report=report))
 
 
-def _rendered(name: str, report: Report, spoken: Callable[[str], str], filters: dict[str, Callable[..., Any]]) -> str:
+@functools.cache
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    # Every value that a template prints passes through here. In Markdown, text is escaped once and then called safe, so
-    # that the escaping for HTML which follows leaves it alone; a template cannot forget either.
-    def finalize(value: Any) -> Any:
-        if hasattr(value, "__html__"):
-            return value
-        return spoken(str(value)) if name.endswith(".html.j2") else Markup(spoken(str(value)))
 
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
-        finalize=finalize,
+        finalize=_html_value if name.endswith(".html.j2") else _markdown_value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     words = (budgets, cases_words, claims_words, declared_words, duration, moment, outcome_words, titled)
-    environment.filters.update({word.__name__.removesuffix("_words"): word for word in words} | filters)
-    environment.globals.update(
-        glyphs=OUTCOMES, number_of=number_of, selection_words=selection_words, show_command=show_command
-    )
-    return environment.get_template(name).render(view=View(report), report=report)
+    own: dict[str, Callable[..., Any]] = {"breakable": _breakable, "position": _position, "slug": _slug}
+    if name.endswith(".html.j2"):
+        own |= {"prose": _html_prose}
+    else:
+        own |= {"prose": _markdown_prose, "code": _code, "fence": _fence, "markup_line": _markup_line}
+    environment.filters.update({word.__name__.removesuffix("_words"): word for word in words} | own)
+    environment.globals |= {"glyphs": OUTCOMES, "number_of": number_of}
+    environment.globals |= {"selection_words": selection_words, "show_command": show_command}
+    return environment.get_template(name)
+
+
+def _html_value(value: Any) -> Any:
+    """What a page's template prints, before it is escaped."""
+    return value if hasattr(value, "__html__") else visible(str(value))
+
+
+def _markdown_value(value: Any) -> Any:
+    """What the Markdown's template prints: escaped, then called safe, so that the escaping for HTML leaves it alone."""
+    from markupsafe import Markup
+
+    return value if hasattr(value, "__html__") else Markup(_markdown_text(str(value)))
 
 
 def _html_prose(text: str) -> Markup:
@@ -681,7 +706,7 @@ def _write_through(path: Path, text: str) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Keep others from replacing the same report meanwhile, where the system can: a mixed set would belong to no run."""
+    """Keep others from replacing the same report meanwhile, where the system can: a mixed set belongs to no run."""
     if os.name == "nt":
         yield
         return

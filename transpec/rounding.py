@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLES = 16
+POOL = 1_000_003  # random numbers kept; a prime, so that shapes do not fall into step with it
+NEGLIGIBLE = 2.0**-100
 UNROUNDED_INPUT = 2.0**-24  # an operation without floating input is budgeted at no more than float32's roundoff
 
 _active: Any = None
@@ -101,8 +103,8 @@ EXACT = """
     fill fill_ flip floor full full_like gather ge gt index index_select isfinite isinf isnan item le lift_fresh
     logical_and logical_not logical_or logical_xor lt masked_fill max maximum min minimum movedim ne neg new_empty
     new_empty_strided new_full new_ones new_zeros ones ones_like permute relu repeat reshape roll scalar_tensor select
-    select_backward select_scatter sgn sign slice slice_backward slice_scatter split split_with_sizes squeeze stack t
-    threshold_backward to transpose tril triu unbind unfold unsqueeze view view_as where zero_ zeros zeros_like
+    select_backward select_scatter sgn sign slice slice_backward slice_scatter split split_with_sizes squeeze squeeze_ stack t
+    threshold_backward to transpose tril triu unbind unfold unsqueeze unsqueeze_ view view_as where zero_ zeros zeros_like
     _conj _local_scalar_dense _reshape_alias _reshape_copy _unsafe_view _to_copy
 """
 ELEMENTWISE = "add div mul reciprocal rsub sqrt square sub"
@@ -142,6 +144,7 @@ def _define() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     table = _lookup()
+    pool = torch.rand(POOL, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
 
     class Arithmetic(TorchDispatchMode):
         """Perturbs every floating result by the rule of its kind, and keeps the largest finite magnitude it has seen."""
@@ -154,6 +157,7 @@ def _define() -> Any:
             super().__init__()
             self.roundoff, self.tiny, self.peak = roundoff, tiny, 0.0
             self.generator = torch.Generator().manual_seed(seed)
+            self.place = int(torch.randint(POOL // 2, (), generator=self.generator))
             self.kinds: dict[Any, str] = {}
 
         def __enter__(self) -> Any:
@@ -206,26 +210,34 @@ def _define() -> Any:
             return kind
 
         def noise(self, func: Any, kind: str, result: Any, args: Any, kwargs: Any) -> Any:
-            xi = torch.rand(result.shape, dtype=result.dtype, generator=self.generator).mul_(2).sub_(1)
             if kind in ("elementwise", "transcendental"):
                 size = result.abs().mul_(self.roundoff * (4 if kind == "transcendental" else 1))
-                size.add_(torch.where(result == 0, 0.0, self.tiny))
+                if self.tiny > NEGLIGIBLE:
+                    size.add_(result != 0, alpha=self.tiny)
             elif kind == "contraction":
                 left, right = args[0].abs(), args[1].abs()
                 size = func(left, right).mul_(self.roundoff * left.shape[-1] ** 0.5).add_(self.tiny)
             elif kind == "scatter":
                 # Collisions add up; without knowing how many met, the result's own size and the count bound them.
-                size = result.abs().amax().mul(self.roundoff * max(1, args[1].numel() if _is_tensor(args[1]) else 8) ** 0.5)
-                size = torch.where(result == 0, torch.zeros_like(result), size)
+                count = args[1].numel() if isinstance(args[1], torch.Tensor) else 8
+                size = result.abs().amax().mul(self.roundoff * max(1, count) ** 0.5) * (result != 0)
             else:
                 terms = max(1, args[0].numel() // max(1, result.numel()))
                 if kind == "sum" and terms == 1:
                     return torch.zeros_like(result)
                 size = func(args[0].abs(), *args[1:], **kwargs).mul_(self.roundoff * terms**0.5)
             # A sum over -inf must stay -inf, not turn into NaN: only finite entries are perturbed.
-            return torch.where(size.isfinite(), xi.mul_(size), torch.zeros_like(result))
+            return size.mul_(self.draw(result)).nan_to_num_(0.0, 0.0, 0.0)
 
-    def _is_tensor(value: Any) -> bool:
-        return isinstance(value, torch.Tensor)
+        def draw(self, like: Any) -> Any:
+            """Numbers between -1 and 1 in the shape of a result, from a pool: drawing anew would double the time."""
+            count = like.numel()
+            if count > len(pool):
+                return torch.rand(like.shape, dtype=like.dtype, generator=self.generator).mul_(2).sub_(1)
+            if self.place + count > len(pool):
+                self.place = int(torch.randint(len(pool) - count + 1, (), generator=self.generator))
+            drawn = pool[self.place : self.place + count]
+            self.place += count
+            return drawn.view(like.shape)
 
     return Arithmetic

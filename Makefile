@@ -1,0 +1,37 @@
+# The two commands of the README, and what CI runs. Everything lives in .venv, made from pyproject.toml and constraints.txt.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BUNDLED := numpy_plain torch_functional torch_functional:math torch_functional:flash torch_modules
+
+.PHONY: conform test check docs clean
+
+conform: $(READY)  ## judge the bundled implementations; reports/latest/{index.html,report.json,report.md} and a table
+	$(BIN)/python -m pytest -q $(addprefix --impl ,$(BUNDLED))
+
+test: $(READY)  ## judge the reference, then test the engine
+	$(BIN)/python -m pytest -q --report-dir build/reference
+	$(BIN)/python -m pytest -q tests -n 2
+
+check: $(READY)  ## lint, format and types; types are checked on an installed copy, where the folders are one package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation --target build/typed .
+	MYPYPATH=build/typed $(BIN)/mypy -p transpec
+
+docs: $(READY)  ## write the generated documents anew
+	$(BIN)/transpec spec --output docs/specification.md
+	$(BIN)/transpec spec --faults --output docs/faults.md
+	$(BIN)/python -m tests.kill
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt setuptools torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf build reports/latest *.egg-info

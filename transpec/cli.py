@@ -1,0 +1,241 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transpec import __version__
+from transpec.implementations import REFERENCE, UsageError
+
+if TYPE_CHECKING:
+    from transpec.cases import Case
+    from transpec.implementations import Implementation
+    from transpec.judging import Outcome
+    from transpec.requirements import Requirement
+
+SCAFFOLD = '''"""An implementation for transpec: attributes named after operations; delete what you do not have.
+
+Judge it:   pytest --impl {path}
+Contract:   transpec spec
+"""
+
+import numpy as np
+
+FRAMEWORK = "numpy"  # or "torch": tensors and dtypes are then that framework's own
+DTYPES = ("float64", "float32")
+CHOICES = {{"attention.empty-row": "zero"}}  # what a query gives that may attend to nothing
+
+
+def scaled_dot_product_attention(query, key, value, *, mask=None, scale=None):
+    """softmax(Q K^T / sqrt(d_k)) V; query (..., T, E), key (..., S, E), value (..., S, D); mask True = may attend."""
+    raise NotImplementedError("write me: until then every case is unsupported, and nothing conforms")
+'''
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name; returns the exit status."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest and given.command != "run":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if given.command == "run":
+            return _run(given.impl or [], rest)
+        if given.command == "list":
+            return _list(given.what)
+        if given.command == "spec":
+            return _spec(given.faults, given.output)
+        if given.command == "show":
+            return _show(given.requirement, given.impl, given.case, given.dtype)
+        if given.command == "new":
+            return _new(Path(given.path))
+    except UsageError as error:
+        print(f"transpec: {error}", file=sys.stderr)
+        return 4
+    except BrokenPipeError:  # `transpec spec | head`
+        sys.stderr.close()
+        return 1
+    parser.print_help()
+    return 4
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="transpec", description="The executable specification of the Transformer.")
+    parser.add_argument("--version", action="version", version=f"transpec {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    listing = commands.add_parser("list", help="list operations, requirements, faults or implementations")
+    listing.add_argument("what", nargs="?", default="all", choices=["all", "operations", "requirements", "faults", "implementations"])
+    spec = commands.add_parser("spec", help="print the specification as Markdown")
+    spec.add_argument("--faults", action="store_true", help="the catalogue of faults instead")
+    spec.add_argument("--output", metavar="FILE", help="write to a file")
+    run = commands.add_parser("run", help="judge implementations; further arguments go to pytest", add_help=False)
+    run.add_argument("--impl", action="append", metavar="NAME")
+    show = commands.add_parser("show", help="show a requirement, and what an implementation makes of it")
+    show.add_argument("requirement", metavar="REQUIREMENT")
+    show.add_argument("--impl", metavar="NAME", help="judge this implementation by it")
+    show.add_argument("--case", default="smallest", metavar="NAME", help="a case by its name, or 'smallest': the smallest that fails")
+    show.add_argument("--dtype", metavar="DTYPE", help="this dtype alone")
+    new = commands.add_parser("new", help="write the skeleton of an implementation")
+    new.add_argument("path", metavar="PATH")
+    return parser
+
+
+def _run(names: list[str], rest: list[str]) -> int:
+    import pytest
+
+    from transpec.plugin import spec_tests
+
+    chosen = [part for name in names for part in ("--impl", name)]
+    plugin = [] if _is_installed() else ["-p", "transpec.plugin"]
+    return int(pytest.main([str(spec_tests()), *plugin, *chosen, *rest]))
+
+
+def _is_installed() -> bool:
+    import importlib.metadata
+
+    return any(point.name == "transpec.plugin" for point in importlib.metadata.entry_points(group="pytest11"))
+
+
+def _list(what: str) -> int:
+    from transpec import implementations
+
+    if what in ("all", "implementations"):
+        print("implementations:", *sorted({REFERENCE, *implementations.bundled(), *implementations.installed()}), sep="\n  ")
+        if what == "implementations":
+            return 0
+    from transpec import catalogue, requirements
+    from transpec.operations import OPERATIONS
+
+    requirements.load()
+    if what in ("all", "operations"):
+        print("operations:")
+        for operation in OPERATIONS.values():
+            print(f"  {operation.name:32}{operation.chapter:16}{operation.source}")
+    if what in ("all", "requirements"):
+        print("requirements:")
+        for requirement in requirements.REQUIREMENTS.values():
+            print(f"  {requirement.id:48}{requirement.level:8}{requirement.text}")
+    if what in ("all", "faults"):
+        print("faults:")
+        for fault in catalogue.load().values():
+            print(f"  {fault.id:48}{fault.text}")
+    return 0
+
+
+def _spec(faults: bool, output: str | None) -> int:
+    from transpec import specification
+
+    text = specification.faults_markdown() if faults else specification.markdown()
+    if output:
+        Path(output).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _new(path: Path) -> int:
+    if path.suffix != ".py":
+        raise UsageError(f"new: expected the path of a Python file, got {path}: end it in .py")
+    if path.exists():
+        raise UsageError(f"new: {path} exists already, and is left as it is")
+    if not path.parent.is_dir():
+        raise UsageError(f"new: there is no folder {path.parent}: make it first")
+    path.write_text(SCAFFOLD.format(path=path), encoding="utf-8")
+    print(f"Wrote {path}. Fill in an operation, then: pytest --impl {path}")
+    return 0
+
+
+# --- show --------------------------------------------------------------------------------------------------------------------
+
+
+def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
+    import difflib
+    import textwrap
+
+    from transpec import catalogue, implementations, requirements
+
+    source = implementations.find(impl) if impl else None
+    register = requirements.load()
+    if id not in register:
+        near = difflib.get_close_matches(id, register, 3)
+        raise UsageError(f"there is no requirement {id}." + (f" Did you mean {', '.join(near)}?" if near else "") + " `transpec list requirements` names all.")
+    requirement = register[id]
+    print(f"{requirement.id}  {requirement.level}  {requirement.source}")
+    print(textwrap.fill(requirement.text, 100, initial_indent="  ", subsequent_indent="  "))
+    for operation in requirement.operations:
+        print(f"\n{operation.name}  ({operation.source})")
+        print(textwrap.indent((operation.function.__doc__ or "").strip().split("\n\n")[0], "  "))
+    faults = [fault for fault in catalogue.load().values() if fault.breaks == id]
+    if faults:
+        print("\nIt catches, among others:")
+        for fault in faults:
+            print(f"  {fault.id}: {fault.text}" + (f" (as in {fault.seen})" if fault.seen else ""))
+    return 0 if source is None else _show_judged(requirement, implementations.load(source), case, dtype)
+
+
+def _show_judged(requirement: Requirement, implementation: Implementation, name: str, dtype: str | None) -> int:
+    import torch
+
+    from transpec.judging import judge
+
+    torch.set_num_threads(1)
+    print(f"\n{implementation.name}:")
+    if implementation.load_error:
+        print(f"  does not load: {implementation.load_error}")
+        return 1
+    if not requirement.cases:
+        outcome = judge(requirement, implementation, None)
+        print(f"  {outcome.outcome} {outcome.message}")
+        return int(outcome.outcome != "passed")
+    chosen = _chosen(requirement, implementation, name, dtype)
+    judged = [(judge(requirement, implementation, case), case) for case in chosen]
+    failing = [pair for pair in judged if pair[0].outcome not in ("passed", "unsupported")]
+    if name == "smallest" and failing:
+        order = {"float32": 0, "float64": 1}
+        failing = [min(failing, key=lambda pair: (pair[0].size or 10**9, order.get(pair[0].dtype, 2)))]
+    for outcome, _ in failing or judged if name != "smallest" else failing:
+        _print_outcome(outcome)
+    passed = sum(outcome.outcome == "passed" for outcome, _ in judged)
+    print(f"\n  {passed} of {len(judged)} cases passed")
+    return int(bool(failing))
+
+
+def _chosen(requirement: Requirement, implementation: Implementation, name: str, dtype: str | None) -> list[Case]:
+    dtypes = [dtype] if dtype else ["exact", *implementation.dtypes]
+    possible = [case for case in requirement.cases if implementation.claims(case.operation)]
+    if not possible:
+        raise UsageError(f"{implementation.name} claims none of {', '.join(o.name for o in requirement.operations)}")
+    named = [case for case in possible if name == "smallest" or case.name == name]
+    if not named and name.startswith("drawn"):  # a drawn case is found again by drawing in the same order
+        named = [case for case in possible if case.name == "drawn"]
+    chosen = [case.in_dtype(d) for case in named for d in dtypes if d in case.dtypes]
+    if not chosen:
+        names = "\n  ".join(dict.fromkeys(case.name for case in possible))
+        raise UsageError(f"{requirement.id} has no case {name!r}{f' in {dtype}' if dtype else ''}; its cases are\n  {names}")
+    return chosen
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    import textwrap
+
+    from transpec import catalogue
+
+    ratio = "" if outcome.ratio is None else f", {outcome.ratio:.3g} budgets"
+    print(f"  {outcome.case} in {outcome.dtype}: {outcome.outcome}{ratio}")
+    if outcome.message:
+        print(f"  {outcome.message}")
+    if outcome.call:
+        print(textwrap.fill(outcome.call, 100, initial_indent="  ", subsequent_indent="    "))
+    for id in outcome.diagnosis:
+        print(f"  behaves like {id}: {catalogue.FAULTS[id].text}")
+    if outcome.snippet:
+        print("\n  To see it without transpec:\n")
+        print(textwrap.indent(outcome.snippet, "    "))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
