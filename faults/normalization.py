@@ -136,16 +136,6 @@ def the_variance_is_the_mean_square_less_the_squared_mean(x, weights, *, eps):
 
 
 @fault(
-    layer_norm, "normalization.squares-overflow", breaks="normalization.layer-norm-stability",
-    effect="the fourth power of a large entry leaves the range of the dtype, and the row becomes zero",
-)  # fmt: skip
-def the_variance_is_the_root_of_a_mean_of_fourth_powers(x, weights, *, eps):
-    centred, variance = _moments(x.to(torch.float32))
-    variance = torch.sqrt((variance * variance).square()).sqrt()
-    return _weighted((centred / torch.sqrt(variance + eps)).to(x.dtype), weights)
-
-
-@fault(
     layer_norm, "normalization.mean-not-subtracted", breaks="normalization.layer-norm-equation",
     effect="the variance is right and the mean stays in the result",
 )  # fmt: skip
@@ -307,6 +297,15 @@ def the_gain_runs_along_the_sequence_where_it_fits(x, weights, *, eps):
 def float64_is_computed_in_float32(x, weights, *, eps):
     narrow = {name: weight.to(torch.float32) for name, weight in weights.items()}
     return layer_norm(x.to(torch.float32), narrow, eps=eps).to(x.dtype)
+
+
+@fault(
+    layer_norm, "normalization.float16-inside", breaks="normalization.layer-norm-stability",
+    effect="squares overflow where entries pass 256, and the row becomes zero; the rest loses all but three digits",
+)  # fmt: skip
+def everything_is_computed_in_float16(x, weights, *, eps):
+    narrow = {name: weight.to(torch.float16) for name, weight in weights.items()}
+    return layer_norm(x.to(torch.float16), narrow, eps=eps).to(x.dtype)
 
 
 @fault(

@@ -47,7 +47,7 @@ def the_exponent_is_i_over_d(length, d_model, *, offset=0, dtype):
 
 @fault(
     sinusoidal_positional_encoding, "positions.exponent-doubled", breaks="positions.wavelengths",
-    seen="shenweichen/DeepCTR#379", effect="the slow half of the channels says nothing about the position",
+    effect="the slow half of the channels says nothing about the position",
 )  # fmt: skip
 def the_exponent_is_4i_over_d(length, d_model, *, offset=0, dtype):
     exponent = 4 * _pairs(d_model) / d_model
@@ -65,7 +65,7 @@ def the_cosine_has_the_exponent_of_its_own_channel(length, d_model, *, offset=0,
 
 @fault(
     sinusoidal_positional_encoding, "positions.cosine-exponent-of-the-next-pair", breaks="positions.rotation",
-    seen="SamLynnEvans/Transformer#7", effect="moving by k positions is no rotation any more",
+    effect="moving by k positions is no rotation any more",
 )  # fmt: skip
 def the_cosine_has_the_exponent_of_the_next_pair(length, d_model, *, offset=0, dtype):
     sine, cosine = 2 * _pairs(d_model) / d_model, 2 * (_pairs(d_model) + 1) / d_model
@@ -185,7 +185,7 @@ def an_odd_width_is_cut_from_the_next_even_one(length, d_model, *, offset=0, dty
 
 @fault(
     sinusoidal_positional_encoding, "positions.odd-width-padded", breaks="positions.odd-widths",
-    seen="gc-os-ai/pyaptamer#607", effect="the last channel of an odd width says nothing, and all others are off",
+    effect="the last channel of an odd width says nothing, and all others are off",
 )  # fmt: skip
 def an_odd_width_is_the_even_one_below_and_a_zero(length, d_model, *, offset=0, dtype):
     table = sinusoidal_positional_encoding(length, d_model - d_model % 2, offset=offset, dtype=dtype)
@@ -194,7 +194,7 @@ def an_odd_width_is_the_even_one_below_and_a_zero(length, d_model, *, offset=0, 
 
 @fault(
     sinusoidal_positional_encoding, "positions.transposed", breaks="positions.no-memory",
-    seen="AkiRusProd/numpy-transformer#1", effect="channels run where positions should",
+    effect="channels run where positions should",
 )  # fmt: skip
 def positions_run_along_the_channels(length, d_model, *, offset=0, dtype):
     return sinusoidal_positional_encoding(d_model, length, offset=offset, dtype=dtype).T.reshape(length, d_model)
@@ -229,12 +229,11 @@ def the_offset_is_added_twice(length, d_model, *, offset=0, dtype):
 
 @fault(
     sinusoidal_positional_encoding, "positions.offset-subtracted", breaks="positions.offset",
-    effect="sines have the wrong sign before position 0 is reached",
+    effect="cached decoding moves away from the sequence that it continues",
 )  # fmt: skip
 def the_offset_is_subtracted(length, d_model, *, offset=0, dtype):
-    return _encoding(
-        _positions(length, -offset), 2 * _pairs(d_model) / d_model, 2 * _pairs(d_model) / d_model, d_model, dtype
-    )
+    exponent = 2 * _pairs(d_model) / d_model
+    return _encoding(_positions(length, -offset), exponent, exponent, d_model, dtype)
 
 
 @fault(
@@ -268,7 +267,7 @@ def positions_run_backwards(length, d_model, *, offset=0, dtype):
 )  # fmt: skip
 def the_row_of_position_one_is_zero(length, d_model, *, offset=0, dtype):
     table = sinusoidal_positional_encoding(length, d_model, offset=offset, dtype=dtype)
-    return torch.where((_positions(length, offset) == 1).unsqueeze(-1), torch.zeros((), dtype=dtype), table)
+    return torch.where((offset + torch.arange(length) == 1).unsqueeze(-1), torch.zeros((), dtype=dtype), table)
 
 
 @fault(

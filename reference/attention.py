@@ -94,10 +94,16 @@ def empty_rows_are_nan(query, key, *, mask=None, scale=None):  # type: ignore[no
 def weights_by_log_sum(query, key, *, mask=None, scale=None):  # type: ignore[no-untyped-def]
     """exp(s - log sum exp s): what kernels compute that keep one number a row; it carries |log sum exp| roundings."""
     scores = _scores(query, key, mask, scale)
-    highest = scores.detach().amax(-1, keepdim=True)
-    highest = highest.masked_fill(highest == -math.inf, 0.0)
-    total = torch.exp(scores - highest).sum(-1, keepdim=True)
-    return torch.exp(scores - (highest + torch.log(total.masked_fill(total == 0, 1.0))))
+    with torch.no_grad():
+        highest = scores.amax(-1, keepdim=True)
+        highest = highest.masked_fill(highest == -math.inf, 0.0)
+        total = torch.exp(scores - highest).sum(-1, keepdim=True)
+        log_sum = highest + torch.log(total.masked_fill(total == 0, 1.0))
+    powers = torch.exp(scores - log_sum)
+    # The factor is 1, and its gradient is what makes the sum of a row constant. Such kernels go back with the very
+    # exp(s - log sum) that they rounded, so a rounding of the sum does not cancel as it would if differentiated through.
+    total = powers.sum(-1, keepdim=True)
+    return powers * (1 + (total.detach() - total))
 
 
 def _scores(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None) -> Float[Tensor, "... T S"]:

@@ -34,7 +34,7 @@ def test_widths(implementation, case):
 @must("positions.odd-widths", "the contract: an odd d_model ends in a sine")
 @cases(positions.odd_widths)
 def test_odd_widths(implementation, case):
-    """An odd width, one among them, ends in the sine of its last pair, and d_model in the exponent is that odd width."""
+    """An odd width, one among them, ends in the sine of its last pair, and the exponent is 2i over that odd width."""
     assert_conforms(implementation, case)
 
 

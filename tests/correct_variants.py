@@ -673,7 +673,7 @@ class Float64Inside:
     def attention_weights(query, key, *, mask=None, scale=None):
         q, k = query.astype(np.float64), key.astype(np.float64)
         scores = q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
-        visible = np.broadcast_to(True if mask is None else mask, scores.shape)
+        scores, visible = np.broadcast_arrays(scores, True if mask is None else mask)
         highest = np.max(scores, axis=-1, keepdims=True, where=visible, initial=np.finfo(np.float64).min)
         powers = np.where(visible, np.exp(np.minimum(scores - highest, 0)), 0)
         return (powers / np.maximum(powers.sum(-1, keepdims=True), 1e-300)).astype(query.dtype)
@@ -780,10 +780,11 @@ class PythonLoops:
     def scaled_dot_product_attention(query, key, value, *, mask=None, scale=None):
         if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
             raise ValueError(f"shapes do not fit: query {query.shape}, key {key.shape}, value {value.shape}")
-        leading = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+        mask = np.ones((1, 1), bool) if mask is None else mask
+        leading = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2], mask.shape[:-2])
         queries, keys, size = query.shape[-2], key.shape[-2], value.shape[-1]
         q, k, v = (np.broadcast_to(x, leading + x.shape[-2:]) for x in (query, key, value))
-        visible = np.broadcast_to(True if mask is None else mask, (*leading, queries, keys))
+        visible = np.broadcast_to(mask, (*leading, queries, keys))
         scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
         output = np.zeros((*leading, queries, size), query.dtype)
         for index in np.ndindex(*leading, queries):

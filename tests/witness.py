@@ -1,8 +1,8 @@
-"""A second witness: the formulas of the Core chapters in mpmath at 50 digits, which decide whether the reference is right.
+"""A second witness: the formulas of the Core chapters in mpmath at 50 digits, to decide whether the reference is right.
 
-Written from the papers, not from reference/: numbers in nested lists, one sum at a time, neither torch nor floats. It
-takes what the papers leave out of their notation, masks and leading axes, as the contract says, and the shortest way from
-an equation to its value: there is no overflow at 50 digits with unbounded exponents, so nothing is subtracted from scores.
+Written from the papers, not from reference/: numbers in nested lists, one sum at a time, no torch. What the papers do
+not write, masks, leading axes and epsilons, is as the contract says. The way from an equation to its value is the
+shortest: exponents are unbounded, so exp of any score has a value and nothing is subtracted first.
 
 Papers: Vaswani et al. 2017 (Attention Is All You Need), Ba et al. 2016 (Layer Normalization), Hendrycks & Gimpel 2016
 (GELU), Zhang & Sennrich 2019 (RMSNorm).
@@ -50,7 +50,7 @@ def scaled_dot_product_attention(
 def multi_head_attention(
     query: Nested, key: Nested, value: Nested, weights: Weights, *, num_heads: int, mask: Nested = None
 ) -> Nested:
-    """Section 3.2.2: MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O, head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V).
+    """Section 3.2.2: Concat(head_1, ..., head_h) W^O with head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V).
 
     W_i^Q is the i-th of h equal blocks of columns of `w_q`; a bias is a row added to every row of its product.
     """
@@ -115,12 +115,12 @@ def padding_mask(token_ids: Nested, *, pad_id: int) -> Nested:
 
 
 def look_ahead_mask(length: int) -> Nested:
-    """mask[t, s] is True if and only if s <= t: "predictions for position i can depend only on" what is not after it."""
+    """mask[t, s] is True if and only if s <= t: no position attends to a subsequent one."""
     return [[s <= t for s in range(length)] for t in range(length)]
 
 
 def combine_masks(*masks: Nested) -> Nested:
-    """mask[...] is True if and only if every mask is True there; axes are aligned at the last and those of size 1 repeat."""
+    """mask[...] is True if and only if every mask is True there; axes align at the last, and one of size 1 repeats."""
     if not masks:
         raise ValueError("no mask to combine")
     return _over_leading_axes(lambda *all_of: all(all_of), *((mask, 0) for mask in masks))
@@ -285,7 +285,7 @@ def shape(nested: Nested) -> tuple[int, ...]:
 
 
 def _over_leading_axes(function: Callable[..., Nested], *arguments: tuple[Nested, int]) -> Nested:
-    """`function` of arguments of the given numbers of axes, for all leading axes: aligned at the last, size 1 repeats."""
+    """`function` of arguments with so many axes each, over all axes before them, which align and repeat as in numpy."""
     leading = [len(shape(value)) - axes for value, axes in arguments]
     if max(leading) == 0:
         return function(*(value for value, _ in arguments))
@@ -308,7 +308,7 @@ def _exact(nested: Nested) -> Nested:
 
 
 def _dot(x: list[Any], y: list[Any]) -> Any:
-    return mp.fsum(mp.mpf(a) * mp.mpf(b) for a, b in zip(x, y, strict=True))
+    return mp.fdot(zip(x, y, strict=True))
 
 
 def _product(x: Matrix, y: Matrix) -> Matrix:

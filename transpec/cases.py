@@ -82,6 +82,11 @@ class Case:
         tensors = tuple(change(value) for value in self.tensors)
         return replace(self, tensors=tensors, weights=weights, options=options, known={}, rounded={}, **fields)
 
+    def copied(self) -> Case:
+        """The case with copies of its values. One tensor in two places stays one: some code has a path for `key is value`."""
+        made: dict[int, Any] = {}
+        return self.map(lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else value)
+
     def changed(self, name: str, tensors: tuple[Any, ...] | None = None, **options: Any) -> Case:
         """The case with other tensors or options, under the name `name` added to its own."""
         given = self.tensors if tensors is None else tensors
@@ -94,7 +99,11 @@ class Case:
             return self
         if dtype not in self.rounded:
             torch_dtype = None if dtype == EXACT else getattr(torch, dtype)
-            made = self.map(lambda value: copy(value, torch_dtype) if _floats(value) else value, dtype=dtype)
+            rounded: dict[int, Any] = {}
+            made = self.map(
+                lambda value: rounded.setdefault(id(value), copy(value, torch_dtype)) if _floats(value) else value,
+                dtype=dtype,
+            )
             if self.numbers_of is not None:
                 # The other's own tensors are contiguous, so its oracle is the oracle of the numbers, not of a layout.
                 made = replace(made, known=self.numbers_of.in_dtype(dtype).known)

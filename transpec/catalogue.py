@@ -47,3 +47,8 @@ def load() -> dict[str, Fault]:
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")
     return FAULTS
+
+
+def without_memory() -> list[Fault]:
+    """The faults that give the same on every call: by them a case shows what it can see, whatever was called before."""
+    return [fault for fault in load().values() if not fault.breaks.endswith("no-memory")]

@@ -14,8 +14,8 @@ from transpec.implementations import REFERENCE, UsageError
 if TYPE_CHECKING:
     from transpec.cases import Case
     from transpec.implementations import Implementation
-    from transpec.judging import Outcome
     from transpec.requirements import Requirement
+    from transpec.results import Outcome
 
 SCAFFOLD = '''"""An implementation for transpec: attributes named after operations; delete what you do not have.
 

@@ -47,12 +47,14 @@ class Torch:
         return tensor
 
     def back(self, value: Any) -> Tensor:
-        """The tensor without its history, on the CPU."""
+        """The tensor without its history, on the CPU, in memory that a later call cannot write to."""
         import torch
 
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{type(value).__module__}.{type(value).__qualname__}")
-        return value.detach().cpu()
+        if value.layout is not torch.strided or value.is_quantized or value.is_nested:
+            raise TypeError(f"torch.Tensor that is {'quantized' if value.is_quantized else 'nested or sparse'}")
+        return value.detach().cpu().clone()
 
     def vjp(self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor) -> Sequence[Tensor]:
         """Through torch.autograd; an input that the result does not depend on has the gradient zero."""
@@ -105,11 +107,31 @@ class Numpy:
         array = numpy.array(value)  # owned, writable and without negative strides, as torch wants it
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(numpy.int16)).view(torch.bfloat16)
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"numpy.ndarray of dtype {array.dtype}")
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
     def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
         """numpy differentiates nothing: the implementation has to bring its own."""
         raise NotImplementedError("numpy has no autograd: provide <operation>_vjp to have gradients judged")
+
+
+def settings() -> tuple[Any, ...]:
+    """What a process may have set for all that it runs, so that one implementation's wishes do not bind another."""
+    import numpy
+    import torch
+
+    return torch.get_default_dtype(), torch.is_grad_enabled(), numpy.geterr()
+
+
+def apply(chosen: tuple[Any, ...]) -> None:
+    """Set what `settings` has read."""
+    import numpy
+    import torch
+
+    torch.set_default_dtype(chosen[0])
+    torch.set_grad_enabled(chosen[1])
+    numpy.seterr(**chosen[2])
 
 
 FRAMEWORKS: dict[str, Framework] = {"numpy": Numpy(), "torch": Torch()}

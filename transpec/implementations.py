@@ -16,13 +16,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from transpec.frameworks import FRAMEWORKS, Framework
+from transpec.frameworks import FRAMEWORKS, Framework, apply, settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 GROUP = "transpec.implementations"
 REFERENCE = "reference"
+IMPORT_TIMEOUT = 300.0
+LONGEST = 500  # characters of a message
 
 
 class UsageError(Exception):
@@ -53,7 +56,10 @@ class Source:
     @property
     def name(self) -> str:
         """What it is called where it declares no NAME."""
-        return (Path(self.target).stem if self.kind == "file" else self.target) + (f":{self.object}" if self.object else "")
+        if self.kind == "entry point":
+            return self.given
+        module = Path(self.target).stem if self.kind == "file" else self.target
+        return f"{module}:{self.object}" if self.object else module
 
 
 def bundled() -> list[str]:
@@ -73,11 +79,11 @@ def find(given: str) -> Source:
 
     Nothing is imported. Raises UsageError where no door opens, with the names that are known.
     """
-    path, _, inside = given.partition(":") if not Path(given).is_file() else (given, "", "")
+    path, _, inside = given.partition(":") if not os.path.isfile(given) else (given, "", "")
     if path == REFERENCE and not inside:
         return Source(given, "reference", REFERENCE)
-    if path.endswith(".py") or Path(path).is_file():
-        if not Path(path).is_file():
+    if path.endswith(".py") or os.path.isfile(path):
+        if not os.path.isfile(path):
             raise UsageError(f"--impl {given}: there is no file {path} in {os.getcwd()}")
         return Source(given, "file", str(Path(path).resolve()), inside)
     if path == "exec":
@@ -87,9 +93,8 @@ def find(given: str) -> Source:
         return Source(given, "entry point", target, ".".join(part for part in (attribute, inside) if part))
     if path in bundled():
         return Source(given, "bundled", path, inside)
-    with contextlib.suppress(ImportError, ValueError):
-        if importlib.util.find_spec(path) is not None:
-            return Source(given, "module", path, inside)
+    if _leads_to_a_module(path):
+        return Source(given, "module", path, inside)
     known = sorted({REFERENCE, *bundled(), *installed()})
     near = difflib.get_close_matches(path, known, 1)
     raise UsageError(
@@ -100,39 +105,93 @@ def find(given: str) -> Source:
     )
 
 
+def _leads_to_a_module(name: str) -> bool:
+    """Whether a dotted name can be imported; found out without importing the packages it passes through."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # where the user stands, as `python -m` has it
+    path: Sequence[str] | None = None
+    parts = name.split(".")
+    for depth, part in enumerate(parts):
+        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+        specs = (finder.find_spec(".".join(parts[: depth + 1]), path) for finder in finders)
+        spec = next((spec for spec in specs if spec is not None), None) if part.isidentifier() else None
+        if spec is None or (depth + 1 < len(parts) and spec.submodule_search_locations is None):
+            return name in sys.modules
+        path = spec.submodule_search_locations
+    return True
+
+
 def load(source: Source) -> Implementation:
     """Import an implementation and read its declarations; what goes wrong stands in its `load_error`."""
+    ours = settings()
     try:
-        with warnings.catch_warnings(), time_limit(300):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            target = _import(source)
-            for part in source.object.split(".") if source.object else ():
-                target = getattr(target, part)
-            return declared(target, source)
-    except Exception as error:
-        return Implementation(None, source, source.name, load_error=_one_line(error))
-    except (SystemExit, CaseTimeout) as error:
-        why = "took more than 300 s to import" if isinstance(error, CaseTimeout) else f"exited on import: {error!r}"
-        return Implementation(None, source, source.name, load_error=why)
+            made: Implementation = limited(IMPORT_TIMEOUT, lambda: declared(_inside(_import(source), source), source))
+            return made
+    except KeyboardInterrupt:
+        raise
+    except CaseTimeout:
+        why = f"took more than {IMPORT_TIMEOUT:g} s to import"
+    except SystemExit as error:
+        why = f"tried to end the process on import: SystemExit({error.code!r})"
+    except BaseException as error:
+        why = _one_line(error)
+    finally:
+        apply(ours)
+    return Implementation(None, source, source.name, load_error=why)
 
 
 def _import(source: Source) -> Any:
     if source.kind == "reference":
         return reference()
     if source.kind == "file":
-        name = f"transpec_implementation_{Path(source.target).stem}"
-        spec = importlib.util.spec_from_file_location(name, source.target)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{source.target} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickling look a module up by its name
-        sys.path.insert(0, str(Path(source.target).parent))  # a file may import its neighbours, as a script may
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.path.remove(str(Path(source.target).parent))
-        return module
+        return _import_file(Path(source.target))
     return importlib.import_module(f"transpec.impls.{source.target}" if source.kind == "bundled" else source.target)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The module in a file, which may import its neighbours as a script may, also later and from inside a function."""
+    name = f"transpec_implementation_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look a module up by its name
+    folder = str(path.parent)
+    _make_way(path.parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+        sys.path.append(folder)  # behind everything else, so that no neighbour stands in for a library of ours
+    return module
+
+
+_folders: set[Path] = set()
+
+
+def _make_way(folder: Path) -> None:
+    """Forget what other files imported from their folders and this folder has too: two may have a utils.py each."""
+    own = {path.stem for path in folder.iterdir()}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__") if name.partition(".")[0] in own else None
+        if file and not _folders.isdisjoint(set(Path(file).parents) - {folder}):
+            del sys.modules[name]
+    _folders.add(folder)
+
+
+def _inside(target: Any, source: Source) -> Any:
+    """The object that the user named after the colon."""
+    for part in source.object.split(".") if source.object else ():
+        if not hasattr(target, part):
+            near = difflib.get_close_matches(part, dir(target), 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise AttributeError(f"{source.target} has no object {part!r}{meant}")
+        target = getattr(target, part)
+    return target
 
 
 class reference:  # noqa: N801 - it stands where a module stands
@@ -152,25 +211,33 @@ class reference:  # noqa: N801 - it stands where a module stands
 
 def declared(target: Any, source: Source) -> Implementation:
     """Read the declarations of an implementation. Raises TypeError or ValueError where they make no sense."""
+    from transpec.operations import OPERATIONS
+
     framework = _declared(target, "FRAMEWORK", str, "numpy")
     if framework not in FRAMEWORKS:
         raise ValueError(f"FRAMEWORK = {framework!r} is not known; known are {', '.join(FRAMEWORKS)}")
     dtypes = _declared(target, "DTYPES", (tuple, list), ("float64", "float32"))
     compute = _declared(target, "COMPUTE_DTYPE", str, None)
     for dtype in (*dtypes, *([compute] if compute else [])):
-        if dtype not in FRAMEWORKS[framework].dtypes:
+        if not isinstance(dtype, str) or dtype not in FRAMEWORKS[framework].dtypes:
             known = ", ".join(FRAMEWORKS[framework].dtypes)
             raise ValueError(f"the dtype {dtype!r} is not known; with {framework} these are: {known}")
+        FRAMEWORKS[framework].dtype(dtype)  # raises where a package is missing that has it
     if not dtypes:
         raise ValueError("DTYPES is empty: name at least one dtype, such as ('float32',)")
+    choices = _declared(target, "CHOICES", dict, {})
+    if not all(isinstance(word, str) for pair in choices.items() for word in pair):
+        raise TypeError(f"CHOICES should map requirement ids to choices, both str, is {choices!r}")
+    for operation in OPERATIONS:
+        getattr(target, operation, None)  # what is made on demand and cannot be made says so here
     return Implementation(
         target=target,
         source=source,
-        name=_declared(target, "NAME", str, source.name),
+        name=_declared(target, "NAME", str, source.name) or source.name,
         framework=FRAMEWORKS[framework],
-        dtypes=tuple(dtypes),
+        dtypes=tuple(dict.fromkeys(dtypes)),
         compute_dtype=compute,
-        choices=dict(_declared(target, "CHOICES", dict, {})),
+        choices=dict(choices),
         differentiable=_declared(target, "DIFFERENTIABLE", bool, False),
         version=_declared(target, "VERSION", str, None),
         homepage=_declared(target, "HOMEPAGE", str, None),
@@ -185,13 +252,14 @@ def _declared(target: Any, name: str, kind: Any, default: Any) -> Any:
     return str(value) if isinstance(value, str) else value  # torch.__version__ is a str that no report can carry
 
 
-# --- What an implementation can do instead of returning ----------------------------------------------------------------
+# --- What an implementation can do instead of returning --------------------------------------------------------------
 
 
-class Misbehaviour(Exception):
+class Misbehaviour(Exception):  # noqa: N818 - what it is called in reports
     """A call that gave no result to judge; `outcome` is the word for it in reports."""
 
     outcome = "errored"
+    case: Any = None  # where it happened, if that is not the case under judgement but one of those drawn for it
 
 
 class Raised(Misbehaviour):
@@ -216,7 +284,7 @@ class TimedOut(Misbehaviour):
     outcome = "timed out"
 
 
-class WrongResult(AssertionError):
+class WrongResult(AssertionError):  # noqa: N818 - likewise
     """The result is no tensor, or not of the shape and dtype that the contract says."""
 
 
@@ -224,34 +292,37 @@ class CaseTimeout(BaseException):
     """Raised into a call that takes too long; no Exception, so that `except Exception` does not swallow it."""
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End what takes longer: Python code by an exception, code that never returns to Python by ending the process.
+def limited(seconds: float, call: Callable[[], Any]) -> Any:
+    """Call, and end what takes longer: Python code by an exception, other code by ending the process.
 
     The second only where pytest-xdist runs this process, which then notes a crash and starts another.
     """
-    if seconds <= 0 or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield
-        return
+    here, running = sys._getframe(), True
 
     def stop(signum: int, frame: Any) -> None:
-        raise CaseTimeout
+        # In this very frame the call has not begun or is over; an exception here would strike whatever comes next.
+        if running and frame is not here:
+            raise CaseTimeout
 
-    before = signal.signal(signal.SIGALRM, stop)
-    # Repeats, for code that catches everything and goes on.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        faulthandler.dump_traceback_later(2 * seconds + 1, exit=True, file=sys.__stderr__)
+    alarmed = seconds > 0 and threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGALRM")
+    watched = seconds > 0 and "PYTEST_XDIST_WORKER" in os.environ
+    before = signal.signal(signal.SIGALRM, stop) if alarmed else None
     try:
-        yield
+        if watched:
+            faulthandler.dump_traceback_later(2 * seconds + 1, exit=True, file=sys.__stderr__)
+        if alarmed:
+            signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)  # repeats, for code that catches everything and goes on
+        return call()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if "PYTEST_XDIST_WORKER" in os.environ:
+        running = False
+        if alarmed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+        if watched:
             faulthandler.cancel_dump_traceback_later()
 
 
-# --- The handle --------------------------------------------------------------------------------------------------------
+# --- The handle ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -273,6 +344,7 @@ class Implementation:
     warnings: list[str] = field(default_factory=list)
     comparisons: list[Any] = field(default_factory=list)  # what judgement found since the list was last cleared
     seconds: float = 0.0  # spent in the implementation's own code
+    settings: tuple[Any, ...] = field(default_factory=settings)  # of its libraries, as it likes them
 
     def claims(self, operation: Operation[..., Any]) -> bool:
         """Whether it has the operation."""
@@ -291,11 +363,10 @@ class Implementation:
         wanted = {spelt: spelt for name in missing for spelt in (name, f"{name}_vjp")}
         misses = {}
         for name in listed:
-            if name in OPERATIONS or name in wanted or not callable(getattr(self.target, name, None)):
+            if name in OPERATIONS or name in wanted or name.isupper():
                 continue
-            lowered = name.lower() if not name.isupper() else name
-            near = difflib.get_close_matches(lowered, wanted, 1, cutoff=0.9)
-            if near:
+            near = difflib.get_close_matches(name.lower(), wanted, 1, cutoff=0.9)
+            if near and callable(getattr(self.target, name, None)):
                 misses[name] = near[0]
         return misses
 
@@ -305,9 +376,7 @@ class Implementation:
 
     def call_watched(self, case: Case) -> tuple[Tensor, Case]:
         """The result, and the inputs as the call left them."""
-        from transpec.cases import copy
-
-        given = case.map(copy)
+        given = case.copied()
         positional, options = given.arguments(self._convert, self._dtype(case))
         result = self._run(case.operation.name, positional, options)
         return self._checked(result, f"{case.operation.name} returned"), given
@@ -326,20 +395,23 @@ class Implementation:
         inputs = [self._convert(tensor) for tensor in leaves.values()]
 
         def differentiate() -> Any:
-            call = lambda: getattr(self.target, case.operation.name)(*positional, **options)  # noqa: E731
+            call = lambda: getattr(self.target, case.operation.name)(*positional, **options)
             return self.framework.vjp(call, inputs, self._convert(copy(cotangent)))
 
         found = self._guarded(differentiate, case.operation.name)
-        return {name: self._checked(value, f"the gradient of {name} is") for name, value in zip(leaves, found, strict=True)}
+        named = zip(leaves, found, strict=True)
+        return {name: self._checked(value, f"the gradient of {name} is") for name, value in named}
 
     def _named_gradients(self, result: Any, leaves: dict[str, Tensor], name: str, case: Case) -> dict[str, Tensor]:
-        if not isinstance(result, tuple | list) or len(result) != len(case.tensors) + (case.weights is not None):
-            wanted = len(case.tensors) + (case.weights is not None)
-            raise WrongResult(f"{name} should return a tuple of {wanted} gradients in argument order, returned {result!r:.80}")
+        wanted = len(case.tensors) + (case.weights is not None)
+        if not isinstance(result, tuple | list) or len(result) != wanted:
+            given = f"a {type(result).__name__}" + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
+            raise WrongResult(f"{name} returned {given}, should return a tuple of {wanted} gradients in argument order")
         named = dict(zip(case.operation.tensors, result, strict=False))
         if case.weights is not None:
             if not isinstance(result[-1], dict):
-                raise WrongResult(f"{name} should end in a dict of the weights' gradients, ends in {type(result[-1]).__name__}")
+                given = type(result[-1]).__name__
+                raise WrongResult(f"{name} should end in a dict of the weights' gradients, ends in a {given}")
             named |= {f"weights[{weight!r}]": value for weight, value in result[-1].items()}
         missing = [leaf for leaf in leaves if leaf not in named]
         if missing:
@@ -357,30 +429,35 @@ class Implementation:
     def _checked(self, value: Any, what: str) -> Tensor:
         try:
             return self.framework.back(value)
-        except TypeError as error:
-            raise WrongResult(f"{what} a {error}, should be a {self.framework.tensor_type}") from None
+        except Exception as error:  # a tensor may be of a kind that not even its own library can read
+            unread = f"{type(value).__qualname__} that cannot be read ({_one_line(error)})"
+            given = error if isinstance(error, TypeError) else unread
+            raise WrongResult(f"{what} a {given}, should be a {self.framework.tensor_type}") from None
 
     def _run(self, name: str, positional: list[Any], options: dict[str, Any]) -> Any:
-        function = getattr(self.target, name)
-
         def call() -> Any:
+            function = getattr(self.target, name)
             try:
                 return function(*positional, **options)
             except TypeError as error:
-                raise TypeError(_signature_hint(function, name, positional, options) or str(error)) from error
+                hint = _signature_hint(function, name, positional, options)
+                if hint is None:
+                    raise
+                raise TypeError(hint) from error
 
         return self._guarded(call, name)
 
     def _guarded(self, call: Any, name: str) -> Any:
         import time
 
-        begun = time.perf_counter()
+        begun, ours = time.perf_counter(), settings()
+        apply(self.settings)
         try:
-            with warnings.catch_warnings(record=True) as caught, time_limit(self.case_timeout):
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                return call()
+                return limited(self.case_timeout, call)
         except NotImplementedError as error:
-            raise Unsupported(str(error) or "NotImplementedError without a reason") from error
+            raise Unsupported(_short(error) or "NotImplementedError without a reason") from error
         except CaseTimeout:
             raise TimedOut(f"{name} did not return within {self.case_timeout:g} s") from None
         except SystemExit as error:
@@ -390,8 +467,10 @@ class Implementation:
         except BaseException as error:
             raise Raised(_one_line(error)) from error
         finally:
+            self.settings = settings()
+            apply(ours)
             self.seconds += time.perf_counter() - begun
-            self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
+            self.warnings += [f"{w.category.__name__}: {_short(w.message)}" for w in caught]
 
 
 def _signature_hint(function: Any, name: str, positional: list[Any], options: dict[str, Any]) -> str | None:
@@ -422,11 +501,23 @@ def _plain(signature: inspect.Signature) -> Iterator[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    """The exception and the innermost line of the user's code that raised it."""
+    """The exception, shortened, and the innermost line of the user's code that raised it."""
+    ours = {__file__, importlib.__file__}
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename != __file__]
+    outside = [frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename not in ours]
     where = f" ({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
-    return f"{type(error).__name__}: {error}{where}"
+    text = _short(error)
+    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
+
+
+def _short(message: object) -> str:
+    """What an exception or a warning says, on one line and not at any length."""
+    try:
+        text = " ".join(str(message).split())
+    except Exception as error:
+        text = f"no message, for that raises {type(error).__name__}"
+    # Half a surrogate pair would not get through to the process that writes the report.
+    return text[:LONGEST].encode("utf-8", "backslashreplace").decode() + ("…" if len(text) > LONGEST else "")
 
 
 __all__ = ["GROUP", "Implementation", "Misbehaviour", "ModuleType", "Source", "UsageError", "bundled", "find", "load"]

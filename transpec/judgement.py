@@ -250,15 +250,20 @@ clock = Clock()
 
 
 def deviation_of(case: Case, fault: Variant, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None) -> float:
-    """How many budgets a fault moves the result of a case; infinite where it raises or changes shape or dtype."""
+    """How many budgets a fault moves the numbers of a case's result.
+
+    0 where it raises, gives NaN or changes shape or dtype: that is seen in any dtype, and says nothing of the numbers.
+    """
     expected = oracle(case, variants)
     try:
         wrong = evaluate(case, (*variants, fault))
     except Exception:
-        return math.inf
-    if wrong.shape != expected.shape or wrong.dtype != expected.dtype:
-        return math.inf
-    return float(_ratios(wrong, expected, budget(case, variants, compute_dtype)).max()) if expected.numel() else 0.0
+        return 0.0
+    if wrong.shape != expected.shape or wrong.dtype != expected.dtype or not expected.numel():
+        return 0.0
+    if not torch.equal(wrong.isfinite(), expected.isfinite()):
+        return 0.0
+    return float(_ratios(wrong, expected, budget(case, variants, compute_dtype)).max())
 
 
 def has_evidence(implementation: Implementation, case: Case, faults: Iterable[Variant]) -> bool:

@@ -61,7 +61,8 @@ class Operation(Generic[P, R]):
             if injected[depth].operation is self:
                 token = _injected.set(injected[:depth] + injected[depth + 1 :])
                 try:
-                    return injected[depth].function(*args, **kwargs)
+                    with rounding.inside_operation(args):
+                        return injected[depth].function(*args, **kwargs)
                 finally:
                     _injected.reset(token)
         with rounding.inside_operation(args):

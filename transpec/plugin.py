@@ -1,14 +1,17 @@
 """The pytest plugin: selects implementations, turns requirements into tests, gathers outcomes, writes the report.
 
 It is loaded into every pytest run of an environment that has transpec, so it does nothing and imports nothing heavy
-before a requirement is collected. Requirements run in a worker process of pytest-xdist, also where no `-n` is given: when
-an implementation ends its process, the run goes on in another.
+before a requirement is collected. Requirements run in a worker process of pytest-xdist, also where no `-n` is given:
+when an implementation ends its process, the run goes on in another.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,28 +22,54 @@ import pytest
 
 from transpec import implementations
 
-PROPERTY = "transpec"
-REGISTER = "transpec-register"
-RESTARTS = 20  # of workers that an implementation killed; then the run ends, incomplete
-RETRIES = 2  # times a requirement may kill a worker before its other cases are given up
+# What travels from a worker on pytest's reports, as plain data: with the first one, all that only a process with torch
+# can tell; with each setup, what is about to be judged, for that call may be the worker's last; then what came of it.
+REGISTER, ABOUT, PROPERTY = "transpec-register", "transpec-about", "transpec"
+# Crashes and timeouts cost seconds each. An operation is given up after so many, an implementation after so many.
+PATIENCE_WITH_OPERATION, PATIENCE_WITH_IMPLEMENTATION = 5, 20
 STATUS = {
     "failed": ("does not conform", "F"),
     "errored": ("errored", "E"),
     "crashed": ("crashed", "C"),
     "timed out": ("timed out", "T"),
     "unsupported": ("unsupported", "u"),
-    "suite error": ("suite error", "S"),
+    "not run": ("not run", "n"),
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the suite."""
     group = parser.getgroup("transpec", "transpec: judge implementations of the Transformer")
-    group.addoption("--impl", action="append", metavar="NAME", help="implementation to judge: a file, an entry point, a name in impls/, or a dotted name, each with :object if wanted; repeats; default: the reference")
-    group.addoption("--chapter", action="append", metavar="NAME", help="judge this chapter, or the chapters of this profile, alone; repeats")
-    group.addoption("--case-timeout", type=float, default=30.0, metavar="SECONDS", help="how long one call of an implementation may take (default: 30)")
-    group.addoption("--known-failures", metavar="FILE", help="TOML file of accepted failures (default: that of the bundled implementations)")
-    group.addoption("--report-dir", metavar="DIR", help="where to write report.json, report.md and index.html (default: reports/latest)")
+    group.addoption(
+        "--impl",
+        action="append",
+        metavar="NAME",
+        help="implementation to judge: a file, an entry point, a name in impls/, or a dotted name, "
+        "each with :object if wanted; repeats; default: the reference",
+    )
+    group.addoption(
+        "--chapter",
+        action="append",
+        metavar="NAME",
+        help="judge this chapter, or the chapters of this profile, alone; repeats",
+    )
+    group.addoption(
+        "--case-timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long one call of an implementation may take (default: 30)",
+    )
+    group.addoption(
+        "--known-failures",
+        metavar="FILE",
+        help="TOML file of accepted failures (default: that of the bundled implementations)",
+    )
+    group.addoption(
+        "--report-dir",
+        metavar="DIR",
+        help="where to write report.json, report.md and index.html (default: reports/latest)",
+    )
 
 
 def spec_tests() -> Path:
@@ -57,45 +86,54 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def _judges(config: pytest.Config) -> bool:
     """Whether the arguments of this run lead to requirements."""
-    folder = spec_tests()
-    places = [Path(str(config.invocation_params.dir), argument.partition("::")[0]).resolve() for argument in config.args]
-    return any(folder == place or folder in place.parents for place in places) or any(
+    folder, here = spec_tests(), Path(str(config.invocation_params.dir))
+    places = [Path(here, argument.partition("::")[0]).resolve() for argument in config.args]
+    return any(folder in (place, *place.parents) or folder.parent == place for place in places) or any(
         argument.startswith("transpec.spec_tests") for argument in config.args
     )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[Any]:
-    """Before the run: `--impl` alone means the requirements alone, and they run in a worker process."""
-    if not _is_worker(config) and not config.option.help and not config.option.version:
-        if config.getoption("impl") and config.args_source is not pytest.Config.ArgsSource.ARGS:
-            config.args = [str(spec_tests())]
-        if _judges(config):
-            _check_usage(config)
-            _run_in_a_worker(config)
+    """Before the run: our options alone mean the requirements alone, and they run in a worker process."""
+    asked = any(config.getoption(name) for name in ("impl", "chapter", "known_failures", "report_dir"))
+    if asked and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(spec_tests())]  # a worker reads the command line anew, and so decides anew
+    if not _is_worker(config) and not config.option.help and not config.option.version and _judges(config):
+        _check_usage(config)
+        _run_in_a_worker(config)
     return (yield)
 
 
 def _check_usage(config: pytest.Config) -> None:
-    from transpec.results import known_failures
-
     try:
-        given = config.getoption("impl") or [implementations.REFERENCE]
-        for name in given:
-            implementations.find(name)
-        if len(set(given)) < len(given):
+        given = _given(config)
+        found = [(source.kind, source.target, source.object) for source in map(implementations.find, given)]
+        if len(set(found)) < len(found):
             raise implementations.UsageError(f"--impl names an implementation twice: {', '.join(given)}")
-        known_failures(_known_failures_file(config))
+        _known(config)
+        files = {path.stem.removeprefix("test_") for path in spec_tests().glob("test_*.py")}
+        if not files.issuperset(config.getoption("chapter") or ()):
+            _chapters(config)  # a profile, or an error; to tell which takes seconds
     except implementations.UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
 
+def _given(config: pytest.Config) -> list[str]:
+    return config.getoption("impl") or [implementations.REFERENCE]
+
+
 def _run_in_a_worker(config: pytest.Config) -> None:
     options = config.option
-    if getattr(options, "numprocesses", 0) is None and not options.usepdb and not options.collectonly and not options.trace:
+    if (
+        getattr(options, "numprocesses", 0) is None
+        and not options.usepdb
+        and not options.collectonly
+        and not options.trace
+    ):
         options.numprocesses = 1
     if hasattr(options, "maxworkerrestart") and options.maxworkerrestart is None:
-        options.maxworkerrestart = str(RESTARTS)
+        options.maxworkerrestart = str((PATIENCE_WITH_IMPLEMENTATION + 5) * len(_given(config)))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -105,8 +143,20 @@ def pytest_configure(config: pytest.Config) -> None:
         from hypothesis import HealthCheck, settings
 
         settings.register_profile("explore", deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+    if _judges(config):  # what an implementation leaves behind for the garbage collector is no error of the next test
+        for name in ("PytestUnraisableExceptionWarning", "PytestUnhandledThreadExceptionWarning"):
+            config.addinivalue_line("filterwarnings", f"default::pytest.{name}")
     if not _is_worker(config):
         config.pluginmanager.register(Gatherer(config), "transpec-gatherer")
+
+
+def _known(config: pytest.Config) -> dict[str, Any]:
+    """The known failures of all implementations, read once."""
+    from transpec.results import known_failures
+
+    if KNOWN not in config.stash:
+        config.stash[KNOWN] = known_failures(_known_failures_file(config))
+    return config.stash[KNOWN]
 
 
 def _known_failures_file(config: pytest.Config) -> Path | None:
@@ -119,7 +169,7 @@ def _known_failures_file(config: pytest.Config) -> Path | None:
     return next((path for path in bundled if path.is_file()), None)
 
 
-# --- Collection --------------------------------------------------------------------------------------------------------------
+# --- Collection ------------------------------------------------------------------------------------------------------
 
 
 class Run:
@@ -130,17 +180,40 @@ class Run:
 
         # Tensors here are tiny: more threads only wait for each other, and two workers share the cores.
         torch.set_num_threads(1)
-        given = config.getoption("impl") or [implementations.REFERENCE]
-        self.implementations = [implementations.load(implementations.find(name)) for name in given]
+        self.told: dict[str, Any] = getattr(config, "workerinput", {}).get("transpec", {})
+        self.implementations = [self._loaded(name) for name in _given(config)]
         for implementation in self.implementations:
             implementation.case_timeout = config.getoption("case_timeout")
         self.chapters = _chapters(config)
-        self.register_is_sent = False
-        self.given_up = {tuple(pair) for pair in getattr(config, "workerinput", {}).get("transpec_given_up", [])}
+        self.register: dict[str, Any] | None = None
+        self.patience = Counter({(source, operation): n for source, operation, n in self.told.get("crashes", ())})
+
+    def _loaded(self, name: str) -> implementations.Implementation:
+        """An implementation; the name is noted while its import may end this process."""
+        source = implementations.find(name)
+        if name in self.told.get("deadly", ()):
+            return implementations.Implementation(None, source, source.name, load_error="importing it ends the process")
+        note = Path(self.told["note"]) if self.told else None
+        if note:
+            note.write_text(name, encoding="utf-8")
+        made = implementations.load(source)
+        if note:
+            note.unlink()
+        return made
+
+    def has_given_up(self, source: str, operation: str) -> str:
+        """Why a call is not worth another crash, if it is not."""
+        of_all = sum(n for (of, _), n in self.patience.items() if of == source)
+        if self.patience[source, operation] >= PATIENCE_WITH_OPERATION:
+            return f"not tried: {operation} has crashed or timed out {PATIENCE_WITH_OPERATION} times"
+        if of_all >= PATIENCE_WITH_IMPLEMENTATION:
+            return f"not tried: calls have crashed or timed out {PATIENCE_WITH_IMPLEMENTATION} times"
+        return ""
 
 
 RUN = pytest.StashKey[Run]()
 OUTCOME = pytest.StashKey[Any]()
+KNOWN = pytest.StashKey[Any]()
 
 
 def _run_of(config: pytest.Config) -> Run:
@@ -158,41 +231,33 @@ def _chapters(config: pytest.Config) -> set[str] | None:
     profiles = {name.lower(): chapters for name, chapters in PROFILES.items()}
     chosen: set[str] = set()
     for name in given:
-        if name not in CHAPTERS and name.lower() not in profiles:
-            raise pytest.UsageError(f"--chapter {name}: known chapters are {', '.join(CHAPTERS)}; known profiles are {', '.join(PROFILES)}")
+        if name not in (*CHAPTERS, "contract") and name.lower() not in profiles:
+            known = f"known chapters are {', '.join(CHAPTERS)}; known profiles are {', '.join(PROFILES)}"
+            raise implementations.UsageError(f"--chapter {name}: {known}")
         chosen.update(profiles.get(name.lower(), (name,)))
     return chosen
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each implementation, case and dtype that a requirement has to be judged on."""
-    requirement = getattr(metafunc.function, "requirement", None)
+    requirement = _stated_by(metafunc.function)
     if requirement is None:
         return
     run = _run_of(metafunc.config)
+    selected = run.chapters is None or requirement.chapter in run.chapters
     if not requirement.cases:
-        known = run.implementations if run.chapters is None else []
+        known = run.implementations if selected else []
         metafunc.parametrize("implementation", known, ids=[implementation.name for implementation in known])
         return
     pairs, ids = [], []
-    for case in requirement.cases if run.chapters is None or requirement.chapter in run.chapters else []:
+    for case in requirement.cases if selected else []:
         for dtype in case.dtypes:
             # Implementations innermost: what the oracle says of a case is shared by all.
             for implementation in run.implementations:
-                if _applies(requirement, implementation, case, dtype):
+                if requirement.applies_to(implementation, case, dtype):
                     pairs.append((implementation, case.in_dtype(dtype)))
                     ids.append(f"{implementation.name}-{case.operation.name}-{case.name}-{dtype}")
     metafunc.parametrize("implementation, case", pairs, ids=ids)
-
-
-def _applies(requirement: Any, implementation: Any, case: Any, dtype: str) -> bool:
-    if not implementation.claims(case.operation) or (dtype != "exact" and dtype not in implementation.dtypes):
-        return False
-    if requirement.tested_when is not None:
-        return implementation.choice(requirement.id) in requirement.tested_when
-    if requirement.needs_gradients:
-        return bool(implementation.differentiable)
-    return True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -200,8 +265,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if _requirement(item) is None or "implementation" in _parameters(item)]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was selected, to be told with the first report, or at the end where there is none."""
+    if RUN in session.config.stash:
+        from transpec.results import register
+
+        run = session.config.stash[RUN]
+        about = [_about(item) for item in session.items if _requirement(item) is not None]
+        run.register = register(run.implementations, about)
+        if _is_worker(session.config):
+            session.config.workeroutput["transpec"] = run.register  # type: ignore[attr-defined]
+
+
+def _stated_by(function: Any) -> Any:
+    """The requirement that a test function states; other people's functions may have an attribute of that name too."""
+    known = sys.modules.get("transpec.requirements")
+    requirement = getattr(function, "requirement", None) if known else None
+    return requirement if known and isinstance(requirement, known.Requirement) else None
+
+
 def _requirement(item: pytest.Item) -> Any:
-    return getattr(getattr(item, "function", None), "requirement", None)
+    return _stated_by(getattr(item, "function", None))
+
+
+def _about(item: pytest.Item) -> dict[str, str]:
+    """What a test judges."""
+    parameters = _parameters(item)
+    case = parameters.get("case")
+    return {
+        "requirement": _requirement(item).id,
+        "implementation": parameters["implementation"].source.given,
+        "case": case.name if case else "",
+        "dtype": case.dtype if case else "",
+        "operation": case.operation.name if case else "",
+    }
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:
@@ -210,7 +307,7 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
     return parameters if real else {}
 
 
-# --- Running -----------------------------------------------------------------------------------------------------------------
+# --- Running ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -220,191 +317,210 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if requirement is None:
         return None
     from transpec.judging import judge
+    from transpec.results import Outcome
 
-    parameters = _parameters(pyfuncitem)
-    implementation, run = parameters["implementation"], _run_of(pyfuncitem.config)
-    if (implementation.source.given, requirement.id) in run.given_up:
-        from transpec.judging import given_up
-
-        outcome = given_up(requirement, implementation, parameters.get("case"))
+    parameters, about, run = _parameters(pyfuncitem), _about(pyfuncitem), _run_of(pyfuncitem.config)
+    why = run.has_given_up(about["implementation"], about["operation"])
+    if why:
+        outcome = Outcome(**about, outcome="not run", message=why)
     else:
-        outcome = judge(requirement, implementation, parameters.get("case"))
+        outcome = judge(requirement, parameters["implementation"], parameters.get("case"))
+    if outcome.outcome == "timed out":
+        run.patience[about["implementation"], about["operation"]] += 1
     pyfuncitem.stash[OUTCOME] = outcome
     if outcome.error is not None:
-        raise outcome.error
+        # How a trace of ours helps: in the debugger, and where the suite itself is at fault.
+        if pyfuncitem.config.option.usepdb or outcome.outcome == "suite error":
+            raise outcome.error
+        # Our report tells what is to be told; drawing a traceback full of tensors takes longer than judging.
+        pytest.fail(outcome.message or outcome.outcome, pytrace=False)
     return True
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Hang the outcome on pytest's report, as plain data that survives the way from a worker."""
+    """Hang on pytest's report what is to be judged, and then the outcome."""
     report = yield
-    if call.when != "call" or OUTCOME not in item.stash:
-        return report
-    outcome, requirement = item.stash[OUTCOME], _requirement(item)
-    report.user_properties.append((PROPERTY, outcome.as_dict()))
-    run = _run_of(item.config)
-    if not run.register_is_sent:
-        from transpec.results import register
+    if call.when == "setup" and _parameters(item):
+        run = _run_of(item.config)
+        report.user_properties.append((ABOUT, _about(item)))
+        if run.register is not None:
+            report.user_properties.append((REGISTER, run.register))
+            run.register = None
+    if call.when == "call" and OUTCOME in item.stash:
+        from transpec.results import known_of
 
-        report.user_properties.append((REGISTER, register(run.implementations)))
-        run.register_is_sent = True
-    report.outcome, report.longrepr = "passed", None
-    if outcome.outcome != "passed":
-        stops = outcome.outcome != "unsupported" and requirement.level != "SHOULD" and not _is_known(item, outcome)
-        report.outcome = "failed" if stops else "skipped"
-        report.longrepr = outcome.message if stops else (str(item.path), 0, outcome.message)
+        outcome = item.stash[OUTCOME].as_dict()
+        report.user_properties.append((PROPERTY, outcome))
+        described = {"source": outcome["implementation"], "name": _parameters(item)["implementation"].name}
+        _state(report, outcome, _excused(outcome, _requirement(item).level, known_of(_known(item.config), described)))
     return report
 
 
-def _is_known(item: pytest.Item, outcome: Any) -> bool:
-    from transpec.results import known_failures
+def _state(report: pytest.TestReport, outcome: dict[str, Any], excused: bool) -> None:
+    """Make pytest's report say what the outcome says; what is excused does not stop a run, nor fail it."""
+    if outcome["outcome"] == "passed":
+        report.outcome, report.longrepr = "passed", None
+    elif excused:
+        report.outcome, report.longrepr = "skipped", (report.location[0], 0, outcome["message"])
+    elif outcome["outcome"] != "suite error":  # of which pytest has a trace
+        report.outcome, report.longrepr = "failed", outcome["message"]
 
-    known = known_failures(_known_failures_file(item.config))
-    name = _parameters(item)["implementation"].name
-    return outcome.requirement in (known.get(outcome.implementation) or known.get(name) or {})
+
+def _excused(outcome: dict[str, Any], level: str, known: dict[str, Any]) -> bool:
+    if outcome["outcome"] in ("unsupported", "not run"):
+        return True
+    return outcome["outcome"] != "suite error" and (level == "SHOULD" or outcome["requirement"] in known)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """A letter and a word for each outcome, apart from pytest's own, so that they are listed once, in our table."""
-    outcome = dict(getattr(report, "user_properties", ())).get(PROPERTY)
-    if outcome is None or report.when != "call" or outcome["outcome"] == "passed":
+    outcome = getattr(report, "transpec", None)
+    if outcome is None or outcome["outcome"] in ("passed", "suite error"):
         return None
     category, letter = STATUS[outcome["outcome"]]
-    if report.outcome == "skipped" and outcome["outcome"] != "unsupported":
+    if report.outcome == "skipped" and outcome["outcome"] not in ("unsupported", "not run"):
         category, letter = f"accepted: {category}", letter.lower()
     return category, letter, category.upper()
 
 
-# --- Gathering ---------------------------------------------------------------------------------------------------------------
+# --- Gathering -------------------------------------------------------------------------------------------------------
 
 
 class Gatherer:
-    """In the process that the user started: collects outcomes, from here or from workers, and makes the report of them."""
+    """In the process that the user started: collects outcomes, also from workers, and makes the report of them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.begun = time.perf_counter()
-        self.outcomes: list[dict[str, Any]] = []
         self.register: dict[str, Any] | None = None
-        self.selected: list[str] = []
-        self.seen: set[str] = set()
-        self.started: dict[str, float] = {}
+        self.outcomes: list[dict[str, Any]] = []
+        self.about: dict[str, tuple[dict[str, str], float]] = {}  # test under way: what it judges, and since when
         self.crashes: Counter[tuple[str, str]] = Counter()
-        self.crashed: list[tuple[str, bool]] = []
+        self.deadly: list[str] = []  # implementations whose import has ended a worker
+        self.notes = ""
+        self.others_failed = False
+        self.stopped: BaseException | None = None
         self.report: dict[str, Any] | None = None
         self.trouble = ""
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """What was selected, where there are no workers."""
-        self.selected = self.selected or [item.nodeid for item in session.items if _requirement(item) is not None]
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """What was selected, told by a worker."""
-        folder = spec_tests().name
-        self.selected = self.selected or [id for id in ids if f"{folder}/test_" in id.replace(os.sep, "/")]
+        """Take over what was selected, where there are no workers."""
+        self.register = session.config.stash[RUN].register if RUN in session.config.stash else None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a new worker which requirements have killed too many."""
-        node.workerinput["transpec_given_up"] = [list(key) for key, count in self.crashes.items() if count >= RETRIES]
+        """Tell a new worker what others died of, and where to note what it might die of itself."""
+        self.notes = self.notes or tempfile.mkdtemp(prefix="transpec-")
+        node.workerinput["transpec"] = {
+            "note": os.path.join(self.notes, node.gateway.id),
+            "deadly": self.deadly,
+            "crashes": [[*key, count] for key, count in self.crashes.items()],
+        }
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Note the time, to tell a crash from a call that never came back."""
-        self.started[nodeid] = time.perf_counter()
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        """Find out what a worker was importing when it died; a worker that ends in peace tells what it selected."""
+        note = Path(node.workerinput["transpec"]["note"])
+        if error and note.is_file():
+            self.deadly.append(note.read_text(encoding="utf-8"))
+        self.register = self.register or getattr(node, "workeroutput", {}).get("transpec")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a report carries; one without a phase is a worker's death."""
-        properties = dict(report.user_properties)
-        if REGISTER in properties:
-            self.register = self.register or properties[REGISTER]
-            # The terminal and other plugins need not carry it on.
-            report.user_properties = [pair for pair in report.user_properties if pair[0] != REGISTER]
-        if PROPERTY in properties and report.when == "call":
-            self.outcomes.append(properties[PROPERTY])
-            self.seen.add(report.nodeid)
-        elif report.when not in ("setup", "call", "teardown") or (report.failed and report.nodeid in self.selected):
-            self._note_crash(report)
+        """Keep what a report carries; one that is of no phase tells of a worker's death."""
+        carried = dict(report.user_properties)
+        mine = {REGISTER, ABOUT, PROPERTY} & carried.keys()
+        # Other plugins, such as the one that writes JUnit's XML, need not carry it on.
+        report.user_properties = [pair for pair in report.user_properties if pair[0] not in mine]
+        self.register = self.register or carried.get(REGISTER)
+        outcome: dict[str, Any] | None = carried.get(PROPERTY)
+        if ABOUT in mine:
+            self.about[report.nodeid] = carried[ABOUT], time.perf_counter()
+        elif report.when not in ("setup", "call", "teardown") and report.nodeid in self.about and self.register:
+            outcome = self._crash(*self.about[report.nodeid])
+            report.when = "call"
+            _state(report, outcome, self._is_excused(self.register, outcome))
+        if outcome is not None:
+            report.transpec = outcome
+            self.outcomes.append(outcome)
+        elif report.failed:
+            self.others_failed = True
 
-    def _note_crash(self, report: pytest.TestReport) -> None:
-        if report.nodeid in self.seen:
-            return
-        self.seen.add(report.nodeid)
-        waited = time.perf_counter() - self.started.get(report.nodeid, time.perf_counter())
-        self.crashed.append((report.nodeid, waited > self.config.getoption("case_timeout")))
-        if self.register is not None:
-            key = self._who_and_what(report.nodeid)
-            if key is not None:
-                self.crashes[key] += 1
+    def _is_excused(self, register: dict[str, Any], outcome: dict[str, Any]) -> bool:
+        from transpec.results import known_of
 
-    def _who_and_what(self, nodeid: str) -> tuple[str, str] | None:
-        """The implementation and the requirement that a test's id names."""
-        if self.register is None:
-            return None
-        function, _, parameters = nodeid.replace(os.sep, "/").rpartition("/")[2].partition("[")
-        described = [d for d in self.register["implementations"] if parameters.removesuffix("]").startswith(d["name"])]
-        if function not in self.register["functions"] or not described:
-            return None
-        longest = max(described, key=lambda d: len(d["name"]))
-        return longest["source"], self.register["functions"][function]
+        level = next(r["level"] for r in register["requirements"] if r["id"] == outcome["requirement"])
+        described = next(d for d in register["implementations"] if d["source"] == outcome["implementation"])
+        return _excused(outcome, level, known_of(_known(self.config), described))
 
-    def _crash_outcomes(self) -> Iterator[dict[str, Any]]:
-        from transpec.judging import Outcome
+    def _crash(self, about: dict[str, str], since: float) -> dict[str, Any]:
+        """The outcome of a call during which the worker died."""
+        from transpec.results import Outcome
 
-        for nodeid, too_long in self.crashed:
-            key = self._who_and_what(nodeid)
-            if key is None:
-                continue
-            made = Outcome(key[1], key[0], nodeid.partition("[")[2].removesuffix("]"), "", "")
-            made.outcome = "timed out" if too_long else "crashed"
-            limit = self.config.getoption("case_timeout")
-            made.message = f"the call did not return within {limit:g} s" if too_long else "the process ended during the call"
-            yield made.as_dict()
+        self.crashes[about["implementation"], about["operation"]] += 1
+        limit = self.config.getoption("case_timeout")
+        # A worker ends itself somewhat after twice the limit where a call does not let itself be interrupted.
+        if 0 < 2 * limit <= time.perf_counter() - since:
+            message = f"{about['operation']} did not return within {limit:g} s"
+            return Outcome(**about, outcome="timed out", message=message).as_dict()
+        return Outcome(**about, outcome="crashed", message="the process ended during the call").as_dict()
 
-    @pytest.hookimpl(trylast=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be collected is no requirement that is met."""
+        self.others_failed = self.others_failed or report.failed
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, `-x` or another plugin's wish."""
+        self.stopped = excinfo.value
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the report and set the exit status, where anything was judged."""
-        if self.config.option.collectonly or not (self.selected or self.outcomes) or not _judges(self.config):
+        """Write the report and set the exit status, before anything else can go wrong or be interrupted."""
+        if self.config.option.collectonly or not (self.register or _judges(self.config)):
             return
-        self.report = self._build(session, int(exitstatus))
-        if self.report is None:
-            return
-        self._write(self.report)
-        if int(exitstatus) in (0, 1, 5):
-            others_failed = session.testsfailed > len([o for o in self.outcomes if o["outcome"] != "passed"]) + len(self.crashed)
-            session.exitstatus = 1 if self.report["exit"]["status"] or self.trouble or others_failed else 0
-
-    def _build(self, session: pytest.Session, exitstatus: int) -> dict[str, Any] | None:
-        from transpec.results import build, known_failures
-
+        why = self._incomplete_because(session, int(exitstatus))
         if self.register is None:
-            self.trouble = "no requirement was judged to its end, so there is no report"
-            return None
-        missing: Counter[tuple[str, str]] = Counter()
-        for nodeid in self.selected:
-            key = self._who_and_what(nodeid) if nodeid not in self.seen else None
-            if key is not None:
-                missing[key] += 1
-        why = None
-        if exitstatus == 2:
-            why = "interrupted"
-        elif session.shouldfail or session.shouldstop:
-            why = str(session.shouldfail or session.shouldstop)
-        elif missing:
-            why = f"{sum(missing.values())} of {len(self.selected)} selected cases did not run"
-        ran = [*self.outcomes, *self._crash_outcomes()]
+            self.trouble = f"nothing was judged, so there is no report{': ' + why if why else ''}"
+        else:
+            self.report = self._build(self.register, why)
+            self._write(self.report)
+        by_hand = type(self.stopped) is KeyboardInterrupt or isinstance(self.stopped, pytest.exit.Exception)
+        if int(exitstatus) in (0, 1, 5) or (int(exitstatus) == 2 and not by_hand):
+            good = self.report is not None and self.report["exit"]["status"] == 0
+            session.exitstatus = 0 if good and not self.trouble and not self.others_failed else 1
+
+    def _incomplete_because(self, session: pytest.Session, exitstatus: int) -> str | None:
+        if self.stopped is not None:
+            return str(self.stopped) or "interrupted"
+        if session.shouldfail or session.shouldstop:
+            return str(session.shouldfail or session.shouldstop)
+        if exitstatus == 3:
+            return "pytest had an internal error"
+        missing = sum(self._missing().values())
+        return f"{missing} of {self._selected().total()} selected cases did not run" if missing else None
+
+    def _selected(self) -> Counter[tuple[str, str]]:
+        told = self.register["selected"] if self.register else []
+        return Counter({(implementation, requirement): count for implementation, requirement, count in told})
+
+    def _missing(self) -> Counter[tuple[str, str]]:
+        return self._selected() - Counter((o["implementation"], o["requirement"]) for o in self.outcomes)
+
+    def _build(self, register: dict[str, Any], why: str | None) -> dict[str, Any]:
+        from transpec.results import build
+
         return build(
-            register=self.register,
-            outcomes=ran,
-            missing=missing,
-            known=known_failures(_known_failures_file(self.config)),
+            register=register,
+            outcomes=self.outcomes,
+            missing=self._missing(),
+            known=_known(self.config),
             selection={
-                "partial": _is_partial(self.config),
+                "partial": register["partial"],
                 "arguments": [str(argument) for argument in self.config.invocation_params.args],
-                "selected": len(self.selected),
-                "ran": len(ran),
+                "selected": self._selected().total(),
+                "ran": sum(outcome["outcome"] != "not run" for outcome in self.outcomes),
             },
             seconds=time.perf_counter() - self.begun,
             incomplete_because=why,
@@ -412,7 +528,9 @@ class Gatherer:
 
     def _folder(self) -> Path:
         given = self.config.getoption("report_dir")
-        return Path(given) if given else Path(self.config.rootpath) / "reports" / "latest"
+        # Without a configuration file, pytest's root is wherever the paths on the command line happen to meet.
+        root = self.config.rootpath if self.config.inipath else self.config.invocation_params.dir
+        return Path(given) if given else Path(root) / "reports" / "latest"
 
     def _write(self, report: dict[str, Any]) -> None:
         from transpec.report import write
@@ -424,8 +542,6 @@ class Gatherer:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table."""
-        if self.trouble:
-            terminalreporter.write_line(f"transpec: {self.trouble}", red=True)
         if self.report is not None:
             from transpec.report import table
 
@@ -433,15 +549,14 @@ class Gatherer:
             terminalreporter.write(table(self.report).rstrip("\n") + "\n")
             if not self.trouble:
                 terminalreporter.write_line(f"Report: {_short(self._folder() / 'index.html')}")
+        if self.trouble:
+            terminalreporter.write_line(f"transpec: {self.trouble}", red=True)
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        if self.notes:
+            shutil.rmtree(self.notes, ignore_errors=True)
 
 
 def _short(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _is_partial(config: pytest.Config) -> bool:
-    options = config.option
-    chosen = options.keyword or options.markexpr or options.deselect or getattr(options, "lf", False) or options.chapter
-    whole = {str(spec_tests()), "transpec.spec_tests"}
-    places = {argument if argument in whole else str(Path(str(config.invocation_params.dir), argument).resolve()) for argument in config.args}
-    return bool(chosen) or not any(place in whole or spec_tests().is_relative_to(place) for place in places)

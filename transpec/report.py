@@ -450,10 +450,15 @@ def _findings(view: View, column: Column, width: int) -> str:
     lines = _grid([*title, "level", "outcome", "cases\npassed", "worst\nbudgets"], rows, left=3).splitlines()
     height = [max(cell.count("\n") + 1 for cell in row) for row in rows]
     drawn = lines[: len(lines) - sum(height)]
+    told: set[str] = set()
     for requirement, tall in zip(found, height, strict=True):
         start = len(lines) - sum(height)
-        drawn += lines[start : start + tall] + _details(view, column, requirement, width)
+        cause = next((c["fault"] for c in column.data["causes"] if requirement["id"] in c["requirements"]), None)
+        # Failures with one cause are told once; the others of them only say so.
+        again = [f"  behaves like {cause}, as above"] if cause in told else _details(view, column, requirement, width)
+        drawn += lines[start : start + tall] + again
         height = height[1:]
+        told |= {cause} if cause else set()
     return "\n".join(drawn)
 
 

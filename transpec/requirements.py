@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from transpec.operations import OPERATIONS, Operation, sentence
+
+if TYPE_CHECKING:
+    from transpec.cases import Case, Drawn
+    from transpec.implementations import Implementation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,7 +20,8 @@ class Requirement:
     """One normative sentence and the test that holds an implementation to it.
 
     `choices` are the allowed answers where papers are silent, the reference's own first. `tested_when` names the choices
-    under which there is something to test; None is all of them. `cases` are what the test is run on.
+    under which there is something to test, None is all of them; they may be the choices of another requirement,
+    `choice_of`. `cases` are what the test is run on.
     """
 
     id: str
@@ -25,6 +30,7 @@ class Requirement:
     function: Callable[..., Any]
     choices: tuple[str, ...] = ()
     tested_when: tuple[str, ...] | None = None
+    choice_of: str = ""
     cases: tuple[Any, ...] = field(default=())
 
     @property
@@ -53,6 +59,17 @@ class Requirement:
         """Whether this is what a claimed operation has to pass in every declared dtype."""
         return self.id.endswith("equation")
 
+    def applies_to(self, implementation: Implementation, case: Case | Drawn, dtype: str) -> bool:
+        """Whether an implementation has to meet this on a case in a dtype, as what it has and declares says."""
+        if not implementation.claims(case.operation) or (dtype != "exact" and dtype not in implementation.dtypes):
+            return False
+        if self.needs_gradients and not implementation.differentiable:
+            return False
+        if self.tested_when is None:
+            return True
+        asked = REQUIREMENTS[self.choice_of or self.id]
+        return (implementation.choice(asked.id) or asked.choices[0]) in self.tested_when
+
 
 REQUIREMENTS: dict[str, Requirement] = {}
 
@@ -73,7 +90,13 @@ def may(id: str, source: str, **more: Any) -> Callable[[F], F]:
 
 
 def _mark(
-    level: str, id: str, source: str, *, choices: Iterable[str] = (), tested_when: Iterable[str] | None = None
+    level: str,
+    id: str,
+    source: str,
+    *,
+    choices: Iterable[str] = (),
+    tested_when: Iterable[str] | None = None,
+    choice_of: str = "",
 ) -> Callable[[F], F]:
     def mark(function: F) -> F:
         if not function.__doc__:
@@ -83,7 +106,7 @@ def _mark(
             raise ValueError(f"requirement {id} is stated twice: {known.function.__code__.co_filename} has it already")
         stated = tuple(case for group in getattr(function, "case_groups", ()) for case in group)
         when = None if tested_when is None else tuple(tested_when)
-        REQUIREMENTS[id] = Requirement(id, level, source, function, tuple(choices), when, stated)
+        REQUIREMENTS[id] = Requirement(id, level, source, function, tuple(choices), when, choice_of, stated)
         function.requirement = REQUIREMENTS[id]  # type: ignore[attr-defined]
         return function
 

@@ -9,6 +9,7 @@ import platform
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,56 @@ BAD = ("suite error", "crashed", "timed out", "errored", "failed", "not run")
 Row = dict[str, Any]
 
 
-def register(implementations: Iterable[Implementation]) -> dict[str, Any]:
-    """All that a report needs to know and that only a process with torch can tell, as plain data."""
+@dataclass
+class Outcome:
+    """What became of a requirement on one case. `ratio` is the worst error in budgets, None where none was measured."""
+
+    requirement: str
+    implementation: str
+    case: str
+    dtype: str
+    operation: str
+    outcome: str = "passed"
+    ratio: float | None = None
+    message: str = ""
+    call: str = ""
+    snippet: str = ""
+    size: int = 0
+    diagnosis: list[str] = field(default_factory=list)
+    evidence: bool | None = None
+    seconds: float = 0.0
+    seconds_in_implementation: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    error: BaseException | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the exception, as plain data; an infinite ratio is the string "inf"."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "error"}
+        if self.ratio is not None and not self.ratio < float("inf"):
+            plain["ratio"] = "inf"
+        return plain
+
+
+def register(implementations: list[Implementation], selected: list[dict[str, str]]) -> dict[str, Any]:
+    """All that a report needs to know and that only a process with torch can tell, as plain data.
+
+    `selected` are the implementations and requirements of the cases that are going to be run.
+    """
     from transpec import catalogue
+    from transpec import requirements as stated
     from transpec.operations import OPERATIONS
     from transpec.reference import PROFILES
-    from transpec.requirements import REQUIREMENTS
 
-    faults = catalogue.load()
+    faults, every = catalogue.load(), stated.load()
+    counts = Counter((about["implementation"], about["requirement"]) for about in selected)
+    whole = sum(
+        requirement.applies_to(implementation, case, dtype)
+        for requirement in every.values()
+        for case in requirement.cases
+        for dtype in case.dtypes
+        for implementation in implementations
+    )
+    whole += len(implementations) * sum(not requirement.cases for requirement in every.values())
     profiles = {chapter: profile for profile, chapters in PROFILES.items() for chapter in chapters}
     requirements = [
         {
@@ -46,11 +89,12 @@ def register(implementations: Iterable[Implementation]) -> dict[str, Any]:
             "choices": list(requirement.choices),
             "catches": [fault.id for fault in faults.values() if fault.breaks == requirement.id],
         }
-        for requirement in REQUIREMENTS.values()
+        for requirement in every.values()
     ]
     return {
         "requirements": requirements,
-        "functions": {f"test_{r.chapter}.py::{r.function.__name__}": r.id for r in REQUIREMENTS.values()},
+        "selected": [[*key, count] for key, count in counts.items()],
+        "partial": len(selected) < whole,
         "faults": {
             fault.id: {
                 "text": fault.text,
@@ -86,7 +130,7 @@ def _described(implementation: Implementation) -> dict[str, Any]:
     }
 
 
-# --- Known failures -------------------------------------------------------------------------------------------------------
+# --- Known failures --------------------------------------------------------------------------------------------------
 
 
 def known_failures(path: Path | None) -> dict[str, dict[str, dict[str, str]]]:
@@ -107,7 +151,12 @@ def known_failures(path: Path | None) -> dict[str, dict[str, dict[str, str]]]:
     return found
 
 
-# --- From cases to rows -----------------------------------------------------------------------------------------------------
+def known_of(known: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """The known failures of one implementation, which the file may call as the user did or by its own name."""
+    return dict(known.get(described["source"]) or known.get(described["name"]) or {})
+
+
+# --- From cases to rows ----------------------------------------------------------------------------------------------
 
 
 def build(
@@ -126,7 +175,7 @@ def build(
         cases.setdefault((outcome["implementation"], outcome["requirement"]), []).append(outcome)
     reports = []
     for described in register["implementations"]:
-        accepted = _known_of(described, known)
+        accepted = known_of(known, described)
         rows = []
         for requirement in register["requirements"]:
             key = (described["source"], requirement["id"])
@@ -135,6 +184,10 @@ def build(
                 rows.append(row)
         of_this = [case for (source, _), group in cases.items() if source == described["source"] for case in group]
         reports.append(_judged(described, rows, of_this, register, accepted, selection["partial"]))
+    requirements = register["requirements"]
+    if selection["partial"]:  # what was not selected is not the business of this report
+        selected = {row["requirement"] for report in reports for row in report["results"]}
+        requirements = [requirement for requirement in requirements if requirement["id"] in selected]
     reasons = [f"{report['name']}: {reason}" for report in reports for reason in report.pop("against")]
     if not any(cases.values()):
         reasons.append("nothing was run")
@@ -149,15 +202,11 @@ def build(
         "incomplete_because": incomplete_because,
         "machine": _machine(),
         "selection": dict(selection),
-        "requirements": register["requirements"],
+        "requirements": requirements,
         "faults": register["faults"],
         "implementations": reports,
         "exit": {"status": 1 if reasons else 0, "reasons": reasons},
     }
-
-
-def _known_of(described: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(known.get(described["source"]) or known.get(described["name"]) or {})
 
 
 def _row(
@@ -209,11 +258,13 @@ def _worst(cases: Iterable[Mapping[str, Any]]) -> float | str | None:
 
 
 def _smallest(failing: list[Mapping[str, Any]]) -> dict[str, str] | None:
+    """The case to read: of the most serious outcome, which the row shows, the smallest one, if possible in float32."""
     if not failing:
         return None
-    # Wide dtypes first: a person checks float32 more easily than float16.
-    order = {"float64": 1, "float32": 0}
-    case = min(failing, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
+    serious = min((case["outcome"] for case in failing), key=SEVERITY.index)
+    order = {"float32": 0, "float64": 1}
+    alike = [case for case in failing if case["outcome"] == serious]
+    case = min(alike, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
     return {key: case[key] for key in ("case", "dtype", "outcome", "message", "call", "snippet")}
 
 
@@ -235,7 +286,7 @@ def _notes(cases: list[Mapping[str, Any]]) -> list[str]:
     return [f"{text} ({count} cases)" if count > 1 else text for text, count in notes.most_common(5)]
 
 
-# --- From rows to verdicts ----------------------------------------------------------------------------------------------------
+# --- From rows to verdicts -------------------------------------------------------------------------------------------
 
 
 def _judged(
@@ -256,14 +307,12 @@ def _judged(
     evidence = _evidence(described, cases, requirements)
     against = [f"{row['requirement']} {row['outcome']}" for row in unmet]
     against += [f"{row['requirement']} passes, but is a known failure: take it off the list" for row in surprising]
-    if not partial:
-        strangers = [id for id in known if id not in requirements]
-        against += [f"the known failure {id} is no requirement" for id in strangers]
+    against += [f"the known failure {id} is no requirement" for id in known if id not in requirements]
     unproved = [
-        f"{operation} shows nothing in {dtype}: no case passed that can see a mistake"
+        f"{operation} shows nothing in {', '.join(blind)}: no case passed that can see a mistake"
         for operation, by_dtype in evidence.items()
-        for dtype, kind in by_dtype.items()
-        if kind == "none" and not _is_unmet(operation, [*unmet, *accepted], requirements)
+        if (blind := [dtype for dtype, kind in by_dtype.items() if kind == "none"])
+        and not _is_unmet(operation, [*unmet, *accepted], requirements)
     ]
     if described["load_error"]:
         verdict, reasons = "no verdict", [f"does not load: {described['load_error']}"]
@@ -315,7 +364,7 @@ def _evidence(
 
 
 def _causes(rows: list[Row], cases: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry a cause: the fault that explains most failing requirements first, then what explains most of the rest."""
+    """One entry a cause: the fault that explains most failing requirements, then what explains most of the rest."""
     waiting = {row["requirement"]: set(row["diagnosis"]) for row in rows if row["diagnosis"]}
     causes = []
     while waiting:

@@ -222,7 +222,10 @@ def _define() -> Any:
                 count = args[1].numel() if isinstance(args[1], torch.Tensor) else 8
                 size = result.abs().amax().mul(self.roundoff * max(1, count) ** 0.5) * (result != 0)
             else:
-                terms = max(1, args[0].numel() // max(1, result.numel()))
+                if func.overloadpacket.__name__ == "cumsum":  # has as many results as terms; its longest sum counts
+                    terms = args[0].shape[args[1]]
+                else:
+                    terms = max(1, args[0].numel() // max(1, result.numel()))
                 if kind == "sum" and terms == 1:
                     return torch.zeros_like(result)
                 size = func(args[0].abs(), *args[1:], **kwargs).mul_(self.roundoff * terms**0.5)

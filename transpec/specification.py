@@ -83,7 +83,8 @@ def _of_requirement(requirement: Requirement) -> Iterator[str]:
     if requirement.choices:
         about.append("choices: " + ", ".join(f"`{choice}`" for choice in requirement.choices))
     if requirement.tested_when is not None:
-        about.append("tested where declared " + ", ".join(f"`{choice}`" for choice in requirement.tested_when))
+        of = f"`{requirement.choice_of}` is " if requirement.choice_of else ""
+        about.append(f"tested where {of}declared " + ", ".join(f"`{choice}`" for choice in requirement.tested_when))
     yield "  " + "; ".join(about)
 
 

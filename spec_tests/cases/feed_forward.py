@@ -90,7 +90,11 @@ units_at_rest = [
 ]
 sizes = [
     network(f"{tokens} tokens of {M} entries, {F} inner units", (tokens,), M=M, F=F, dtypes=WIDE)
-    for tokens, M, F in zip(BLOCK_EDGES[4:] + BLOCK_EDGES[:4], BLOCK_EDGES, reversed(BLOCK_EDGES), strict=True)
+    for tokens, M, F in [
+        *zip(BLOCK_EDGES[4:] + BLOCK_EDGES[:4], BLOCK_EDGES, reversed(BLOCK_EDGES), strict=True),
+        (3, 257, 1025),
+        (5, 1025, 257),
+    ]
 ]
 leading_axes = [
     network("no leading axes", ()),
@@ -112,8 +116,9 @@ far_out = [
 ]
 near_zero = [
     activation_alone(
-        "the activation about zero", torch.tensor([0.0, 1e-3, -1e-3, 0.03125, -0.03125], dtype=torch.float64), dtypes=WIDE
-    )
+        "the activation about zero", torch.tensor([0.0, 1e-7, -1e-7, 1e-3, -1e-3], dtype=torch.float64), dtypes=WIDE
+    ),
+    network("inner sums of 1e-3", size=1e-3, dtypes=WIDE),
 ]
 
 # --- Edges ------------------------------------------------------------------------------------------------------------

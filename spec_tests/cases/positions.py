@@ -1,4 +1,4 @@
-"""Inputs for positional encoding. Lengths and widths differ, so that positions are not mistaken for channels by luck."""
+"""Inputs for positional encoding. Lengths and widths differ, so that positions cannot be taken for channels."""
 
 import functools
 import math
