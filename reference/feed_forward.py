@@ -35,3 +35,18 @@ def gelu_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": gelu, "gelu_tanh": gelu_tanh}
+
+
+@feed_forward.formulation
+def biases_within_the_sums(x, weights, *, activation="relu"):  # type: ignore[no-untyped-def]
+    """Each bias as one more term of its sum: kernels that begin to add with it carry it through every rounding."""
+    inner = ACTIVATIONS[activation](_with_one(x) @ _with_row(weights["w_1"], weights["b_1"]))
+    return _with_one(inner) @ _with_row(weights["w_2"], weights["b_2"])
+
+
+def _with_one(x: Float[Tensor, "... M"]) -> Float[Tensor, "... M+1"]:
+    return torch.cat((x, torch.ones_like(x[..., :1])), dim=-1)
+
+
+def _with_row(matrix: Float[Tensor, "M F"], row: Float[Tensor, "F"]) -> Float[Tensor, "M+1 F"]:
+    return torch.cat((matrix, row.unsqueeze(0)))

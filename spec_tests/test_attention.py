@@ -18,7 +18,7 @@ from transpec.requirements import cases, may, must
 from transpec.spec_tests.cases import attention
 from transpec.spec_tests.cases.attention import weights_of
 
-FORMULA = [*attention.one_hot, *attention.generic, *attention.peaky, *attention.lengths_of_one]
+FORMULA = [*attention.one_hot, *attention.generic, *attention.small_sizes, *attention.peaky, *attention.lengths_of_one]
 
 
 @must("attention.weights-equation", "Vaswani et al. 2017, section 3.2.1, equation 1")

@@ -42,7 +42,9 @@ def test_gelu_equation(implementation, case):
 
 @must("feed_forward.gelu-tanh-equation", "Hendrycks & Gimpel 2016, section 2")
 @cases(
-    with_activation("gelu_tanh", FORMULA), with_activation("gelu_tanh", feed_forward.sizes[:4]), feed_forward.drawn_gelu_tanh
+    with_activation("gelu_tanh", FORMULA),
+    with_activation("gelu_tanh", feed_forward.sizes[:4]),
+    feed_forward.drawn_gelu_tanh,
 )
 def test_gelu_tanh_equation(implementation, case):
     """With "gelu_tanh" the activation is 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""

@@ -35,7 +35,7 @@ def test_padding_id(implementation, case):
 
 
 @must("masks.look-ahead-equation", "Vaswani et al. 2017, sections 3.1 and 3.2.3")
-@cases(masks.lengths, masks.drawn_lengths)
+@cases(masks.lengths, masks.beyond_buffers, masks.drawn_lengths)
 def test_look_ahead_equation(implementation, case):
     """Position i may attend to position j exactly where j <= i."""
     assert_conforms(implementation, case)
@@ -130,11 +130,13 @@ def test_inputs_untouched(implementation, case):
 @cases(masks.every_operation)
 def test_no_memory(implementation, case):
     """A result depends on no call that went before, and is changed by none that follows."""
-    first = output_of(implementation, case)
-    for other in masks.others_than(case):
+    others = masks.others_than(case)
+    for other in others:
         output_of(implementation, other)
-    assert_derived(implementation, case, first, first, oracle(case), budget_of(implementation, case), "first output")
-    assert_conforms(implementation, case)
+    output = output_of(implementation, case)
+    for other in others:
+        output_of(implementation, other)
+    assert_derived(implementation, case, output, output, oracle(case), budget_of(implementation, case), "output")
 
 
 @must("masks.dtype-and-shape", "the contract: masks are boolean")

@@ -88,8 +88,13 @@ def test_layer_norm_constant_rows(implementation, case):
     assert_derived(implementation, case, output, output, expected, allowed, "output")
 
 
-@must("normalization.layer-norm-stability", "Ba et al. 2016, section 3, equation 3: the variance is a sum of squared differences")
-@cases(EXTREMES, add_of(EXTREMES), normalization.constant_rows, normalization.zero_rows, add_of(normalization.zero_rows))
+@must(
+    "normalization.layer-norm-stability",
+    "Ba et al. 2016, section 3, equation 3: the variance is a sum of squared differences",
+)
+@cases(
+    EXTREMES, add_of(EXTREMES), normalization.constant_rows, normalization.zero_rows, add_of(normalization.zero_rows)
+)
 def test_layer_norm_stability(implementation, case):
     """A large mean, large entries and rows without variance lose no more than rounding takes."""
     assert_conforms(implementation, case)
@@ -117,11 +122,21 @@ def test_rms_epsilon(implementation, case):
 @cases(rms_of(normalization.directions))
 def test_rms_norm_direction(implementation, case):
     """Without gain the result is the row times a positive number: nothing is subtracted."""
-    output, x, allowed = output_of(implementation, case), case.tensors[0].to(torch.float64), budget_of(implementation, case)
+    output, x, allowed = (
+        output_of(implementation, case),
+        case.tensors[0].to(torch.float64),
+        budget_of(implementation, case),
+    )
     lengths = [row.norm(dim=-1, keepdim=True) for row in (x, output.to(torch.float64), allowed)]
     actual, expected = output.to(torch.float64) * lengths[0], x * lengths[1]
     assert_derived(
-        implementation, case, output, actual, expected, allowed * lengths[0] + x.abs() * lengths[2], "output times the length of x"
+        implementation,
+        case,
+        output,
+        actual,
+        expected,
+        allowed * lengths[0] + x.abs() * lengths[2],
+        "output times the length of x",
     )
 
 
@@ -134,7 +149,12 @@ def test_rms_norm_scale(implementation, case):
 
 
 @must("normalization.rms-norm-stability", "Zhang & Sennrich 2019, section 3, equation 4")
-@cases(rms_of(EXTREMES), rms_of(normalization.constant_rows), rms_of(normalization.zero_rows), rms_of(normalization.one_entry))
+@cases(
+    rms_of(EXTREMES),
+    rms_of(normalization.constant_rows),
+    rms_of(normalization.zero_rows),
+    rms_of(normalization.one_entry),
+)
 def test_rms_norm_stability(implementation, case):
     """A large mean, large entries, equal entries and rows of zeros lose no more than rounding takes."""
     assert_conforms(implementation, case)

@@ -29,7 +29,7 @@ from transpec.requirements import Requirement
 DOCUMENT = Path(__file__).parent.parent / "docs" / "kill-matrix.md"
 
 
-# --- Implementations ----------------------------------------------------------------------------------------------------
+# --- Implementations --------------------------------------------------------------------------------------------------
 
 
 class Torch:
@@ -71,7 +71,7 @@ def implementation_of(target: Any, name: str) -> Implementation:
     return declared(target, Source(name, "module", name))
 
 
-# --- Kills ----------------------------------------------------------------------------------------------------------------
+# --- Kills ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def indistinguishable_from(fault: Fault, requirement: Requirement, found: list[s
     return found
 
 
-# --- Answers that look at nothing -----------------------------------------------------------------------------------------
+# --- Answers that look at nothing -------------------------------------------------------------------------------------
 
 
 def zeros(right: Tensor, *_: Any) -> Tensor:
@@ -193,7 +193,7 @@ def is_degenerate(case: Case, answer: Callable[..., Tensor]) -> bool:
     return not right.numel() or worst_ratio({"": given}, {"": right}, {"": budget(exact)}) <= 1
 
 
-# --- The document ---------------------------------------------------------------------------------------------------------
+# --- The document -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from transpec import requirements
-from transpec.cases import Case
+from transpec.cases import EXACT, Case
 from transpec.implementations import Implementation, Source, declared
 from transpec.judging import judge
 from transpec.results import Outcome
@@ -33,11 +33,12 @@ def implementation(**attributes: Any) -> Implementation:
     return declared(SimpleNamespace(**given), Source("made", "file", "made.py"))
 
 
-def small_case(requirement: str, dtype: str = "float32") -> Case:
-    """The smallest designed case of a requirement."""
-    stated = requirements.load()[requirement]
-    cases = [case for case in stated.cases if isinstance(case, Case) and dtype in case.dtypes]
-    return min(cases, key=lambda case: case.size).in_dtype(dtype)
+def small_case(requirement: str, operation: str = "", dtype: str = "float32") -> Case:
+    """The smallest designed case of a requirement, or of one operation in it."""
+    stated = requirements.load()[requirement].cases
+    cases = [case for case in stated if isinstance(case, Case) and operation in ("", case.operation.name)]
+    smallest = min((case for case in cases if {dtype, EXACT} & {*case.dtypes}), key=lambda case: case.size)
+    return smallest.in_dtype(dtype if smallest.is_floating else EXACT)
 
 
 def outcome_of(requirement: str, judged: Implementation, case: Any = None) -> Outcome:

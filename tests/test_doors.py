@@ -163,7 +163,9 @@ def test_a_missing_file_says_where_it_was_looked_for(at_home):
     assert f"there is no file nowhere.py in {at_home}" in refusal("nowhere.py")
 
 
-@pytest.mark.parametrize("given", ["", ":", ".", "..", "a..b", "no such", "exec:node x.mjs", "x" * 5000, "os.path.x", "\0"])
+@pytest.mark.parametrize(
+    "given", ["", ":", ".", "..", "a..b", "no such", "exec:node x.mjs", "x" * 5000, "os.path.x", "\0"]
+)
 def test_nonsense_is_refused(given):
     """Whatever is given, the answer is a usage error and no trace."""
     assert refusal(given).startswith(f"--impl {given}")

@@ -68,7 +68,7 @@ def test_faults_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(missed) <= (1 - NAMED) * len(found), missed
 
 
-# --- Answers that look at nothing ---------------------------------------------------------------------------------------
+# --- Answers that look at nothing -------------------------------------------------------------------------------------
 
 
 def empty_answers() -> list[Any]:
@@ -95,7 +95,7 @@ def test_an_empty_answer_fails_every_case(operation: Operation[..., Any], answer
     assert [str(case) for case in asked if judge(equation, empty, case, explain=False).outcome != "failed"] == []
 
 
-def designed_cases_without_memory() -> list[Any]:
+def designed_cases_of_equations() -> list[Any]:
     """Each designed case of each equation."""
     return [
         pytest.param(requirement, case, id=f"{case.operation.name}-{case.name}")
@@ -106,7 +106,7 @@ def designed_cases_without_memory() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("requirement", "case"), designed_cases_without_memory())
+@pytest.mark.parametrize(("requirement", "case"), designed_cases_of_equations())
 def test_a_case_of_an_equation_sees_something(requirement: Requirement, case: Case) -> None:
     """In every dtype that a case declares, some fault moves the result by ten budgets."""
     right = implementation_of(OPERATIONS_AS_MODULE, "reference")

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transpec import judgement, rounding
 from transpec.cases import DTYPE, EVERY_DTYPE, Case, normal
 from transpec.judgement import GRADIENT_FACTOR, OUTPUT_FACTOR, budget, gradient_budgets, oracle, oracle_gradients
-from transpec.operations import OPERATIONS, Operation, generates, uses
+from transpec.operations import OPERATIONS, Operation, uses
 from transpec.reference.attention import attention_weights, scaled_dot_product_attention
 from transpec.reference.embedding import token_embedding
 from transpec.reference.feed_forward import feed_forward
@@ -31,9 +31,10 @@ def perturbed(function, precision=SINGLE, seed=0) -> Tensor:
         return function()
 
 
-def unit(function, of: Tensor) -> Tensor:
-    """How far random roundings move the result of `function`, in roundoffs of `of`."""
-    return (perturbed(function) - function()).abs() / (U * of)
+def unit(function, of: Tensor, samples: int = 1) -> Tensor:
+    """How far random roundings move the result of `function` at most, in roundoffs of `of`."""
+    moved = torch.stack([(perturbed(function, seed=seed) - function()).abs() for seed in range(samples)])
+    return moved.amax(0) / (U * of)
 
 
 def designed() -> list[Case]:
@@ -206,7 +207,7 @@ EXACT = {
     "amax": lambda x: x.amax(-1),
     "max": lambda x: x.max(-1).values,
     "where": lambda x: torch.where(x > 0, x, 2.0),
-    "masked_fill": lambda x: x.masked_fill(x > 0, -math.inf).nan_to_num() if False else x.masked_fill(x > 0, 3.0),
+    "masked_fill": lambda x: x.masked_fill(x > 0, -math.inf),
     "transpose": lambda x: x.transpose(0, 1).contiguous(),
     "slice": lambda x: x[1:, ::2],
     "index": lambda x: x[torch.tensor([2, 0, 2])],
@@ -245,18 +246,18 @@ def test_contraction(name):
 
 
 def test_dot():
-    """A scalar product is off by up to sqrt(k) roundoffs of the sum of the terms' magnitudes, in one sample or another."""
+    """A scalar product is off by up to sqrt(k) roundoffs of the sum of the terms' magnitudes, over many samples."""
     x, y = X[0], Y[:, 0]
-    moved = torch.stack([(perturbed(lambda: x @ y, seed=seed) - x @ y).abs() for seed in range(100)])
-    assert 0.9 < float(moved.max() / (U * math.sqrt(50) * (x.abs() @ y.abs()))) <= 1 + 1e-6
+    moved = unit(lambda: x @ y, math.sqrt(50) * (x.abs() @ y.abs()), samples=100)
+    assert 0.9 < float(moved) <= 1 + 1e-6
 
 
 @pytest.mark.parametrize("name", SUMS)
 def test_sum(name):
     """A sum or mean over n terms is off by up to sqrt(n) roundoffs of the sum or mean of the magnitudes."""
     function, terms = SUMS[name], X.numel() / SUMS[name](X).numel()
-    moved = unit(lambda: function(X), math.sqrt(terms) * function(X.abs()))
-    assert 0.5 < float(moved.max()) <= 1 + 1e-6
+    moved = unit(lambda: function(X), math.sqrt(terms) * function(X.abs()), samples=50)
+    assert 0.9 < float(moved.max()) <= 1 + 1e-6
 
 
 def test_running_sum():
@@ -291,12 +292,19 @@ def test_perturbations_go_both_ways():
     assert float(moved.square().mean()) == pytest.approx(1 / 3, rel=0.05)
 
 
-@pytest.mark.parametrize("dtype", EVERY_DTYPE)
-def test_perturbations_are_of_the_dtype(dtype):
-    """The roundoff is that of the dtype under test, float64's too where nothing smaller can be seen."""
-    exact, roundoff = X * 1.5, PRECISIONS[dtype].roundoff
-    moved = (perturbed(lambda: X * 1.5, PRECISIONS[dtype]) - exact).abs() / (roundoff * exact.abs())
-    assert 0.9 < float(moved.max()) <= (3 if dtype == "float64" else 1 + 1e-6)
+def test_perturbations_of_one_call_are_its_own():
+    """The same operation on the same numbers is perturbed anew: errors add up as independent ones do."""
+    moved = perturbed(lambda: X * 1.5 - X * 1.5) / (U * (X * 1.5).abs())
+    assert float(moved.square().mean()) == pytest.approx(2 / 3, rel=0.05)
+
+
+@pytest.mark.parametrize(("dtype", "own"), [("float64", 1.0), ("float32", 0.0), ("bfloat16", 0.0), ("float16", 0.0)])
+def test_perturbations_are_of_the_dtype(dtype, own):
+    """The roundoff is that of the dtype under test; in float64 the arithmetic itself rounds once more."""
+    exact, precision = X * 1.5, PRECISIONS[dtype]
+    size = precision.roundoff * exact.abs() + precision.tiny
+    moved = (perturbed(lambda: X * 1.5, precision) - exact).abs() / size
+    assert 0.99 < float(moved.max()) <= 1 + own + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -308,7 +316,7 @@ def test_perturbations_are_of_the_dtype(dtype):
         lambda x: x.sum(-1, keepdim=True),
         lambda x: x.mean(-1, keepdim=True),
         lambda x: x.cumsum(-1),
-        lambda x: x.logaddexp2(x) if False else x - 1,
+        lambda x: x - 1,
     ],
 )
 def test_infinity_stays(function):
@@ -326,11 +334,18 @@ def test_what_vanishes_stays_zero():
     )
 
 
+def test_underflow():
+    """In float16 a result below the smallest number that is kept may be off by as much as that: it may become zero."""
+    half = PRECISIONS["float16"]
+    moved = perturbed(lambda: torch.full((500,), half.tiny, dtype=torch.float64) * 1e-6, half) / half.tiny
+    assert 0.9 < float(moved.abs().max()) < 1.1
+
+
 @pytest.mark.parametrize("dtype", EVERY_DTYPE[1:])
-def test_underflow(dtype):
-    """A result below the smallest that the dtype keeps may be off by as much as that: it may be flushed to zero."""
-    tiny = PRECISIONS[dtype].tiny
-    moved = perturbed(lambda: torch.full((500,), tiny, dtype=torch.float64) * 1e-6, PRECISIONS[dtype]) / tiny
+def test_underflow_in_a_sum_of_products(dtype):
+    """So may a sum of products in every dtype: hardware that flushes loses all that is below the smallest normal."""
+    small = torch.full((50, 50), math.sqrt(PRECISIONS[dtype].tiny) * 1e-3, dtype=torch.float64)
+    moved = perturbed(lambda: small @ small, PRECISIONS[dtype]) / PRECISIONS[dtype].tiny
     assert 0.9 < float(moved.abs().max()) < 1.1
 
 
@@ -339,7 +354,7 @@ def test_underflow(dtype):
 
 @pytest.mark.parametrize("dtype", EVERY_DTYPE)
 def test_precisions_are_those_of_torch(dtype):
-    """Unit roundoff is half of eps; tiny the smallest normal, and in float16, which nobody flushes, the smallest number."""
+    """Roundoff is half of eps; tiny is the smallest normal, in float16, which nobody flushes, the smallest number."""
     found = torch.finfo(getattr(torch, dtype))
     tiny = found.smallest_normal * found.eps if dtype == "float16" else found.smallest_normal
     assert PRECISIONS[dtype] == rounding.Precision(dtype, found.eps / 2, tiny, found.max)
@@ -385,7 +400,7 @@ def test_the_roundoff_returns_after_angles():
     """After an operation without floating input the roundoff is the dtype's again, also where it raised."""
     half = PRECISIONS["bfloat16"]
     with rounding.perturbed(half, 0):
-        with pytest.raises(TypeError):
+        with pytest.raises(RuntimeError, match="no dtype"):
             sinusoidal_positional_encoding(5, 6, dtype="no dtype")
         moved = X * 1.5
     assert float(((moved - X * 1.5).abs() / (X * 1.5).abs()).max()) > 0.9 * half.roundoff
@@ -470,7 +485,7 @@ def test_roundings_of_the_way_back():
     samples = judgement._samples(case, (), SINGLE, 0, 16, gradients=True)["weights['b_2']"]
     magnitudes = judgement.cotangent(case).double().abs().sum((0, 1))
     moved = (samples - oracle_gradients(case)["weights['b_2']"]).abs().amax(0) / (U * math.sqrt(30) * magnitudes)
-    assert 0.5 < float(moved.min()) and float(moved.max()) <= 1 + 1e-6
+    assert 0.5 < float(moved.min()) <= float(moved.max()) <= 1 + 1e-6
 
 
 def test_products_of_the_way_back():
@@ -507,11 +522,11 @@ def test_gradient_budget_of_what_rounds_nothing():
 
 
 def test_budget_of_one_rounding():
-    """One elementary operation has a budget of four to eight roundings of its result, and of its row's RMS at the most."""
+    """One operation has a budget of three to eight roundings of its result or, where that is larger, its row's RMS."""
     case = Case(unregistered(lambda x: x * 1.5), "product", (normal("product", 50, 40),)).in_dtype("float32")
     size = oracle(case).abs()
     roundings = budget(case) / (U * torch.maximum(size, size.square().mean(-1, keepdim=True).sqrt()))
-    assert 3 < float(roundings.min()) and float(roundings.max()) < 8 + 1e-6
+    assert 3 < float(roundings.min()) <= float(roundings.max()) < 8 + 1e-6
 
 
 @pytest.mark.parametrize("case", [*TYPICAL, *WITH_GENERATORS], ids=identify)
@@ -550,7 +565,7 @@ def test_hidden_weights_have_no_budget_of_their_own():
 
 
 def test_formulations_widen_the_budget():
-    """Half of the samples take the equal formulation: with an offset of 1000 it has roundings that the formula lacks."""
+    """Half of the samples take the equal formulation, which loses more than the formula at an offset of 1000."""
     query, key, value = drawn_numbers("offset", (2,))
     query[..., 0], key[..., 0] = 8.0, 1000 * math.sqrt(11) / 8
     case = weights_of([attention("offset", query, key, value)])[0].in_dtype("float32")
@@ -576,22 +591,21 @@ CHOSEN = [
 ]
 
 
-@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 @pytest.mark.parametrize(
     ("variant", "case"),
     [
-        pytest.param(variant, case, id=f"{value}-{identify(case)}")
+        pytest.param(variant, case.in_dtype(dtype), id=f"{value}-{identify(case)}-{dtype}")
         for requirement, value, variant in CHOSEN
         for case in load()[requirement].cases
         if isinstance(case, Case) and case in CASES
+        for dtype in case.dtypes
     ],
 )
-def test_choices_have_budgets(variant, case, dtype):
+def test_choices_have_budgets(variant, case):
     """Every allowed choice has a finite, positive budget, also in rows where it gives NaN."""
-    case = case.in_dtype(dtype)
     allowed = budget(case, (variant,))
     assert allowed.shape == oracle(case, (variant,)).shape
-    assert allowed.isfinite().all() and (allowed > 0).all()
+    assert bool((allowed.isfinite() & (allowed > 0)).all())
 
 
 @pytest.mark.parametrize("value", ["mean", "nan"])
@@ -603,7 +617,7 @@ def test_choices_leave_other_rows_alone(value):
     variant = attention_weights.choices["attention.empty-row", value]
     others = [0, 1, 3, 4]
     ratio = budget(case, (variant,))[others] / budget(case)[others]
-    assert 0.2 < float(ratio.min()) and float(ratio.max()) < 5
+    assert 0.2 < float(ratio.min()) <= float(ratio.max()) < 5
 
 
 # --- The reserve ------------------------------------------------------------------------------------------------------
@@ -654,7 +668,7 @@ def test_reserve_of_nothing(shape):
 
 def test_largest_intermediate():
     """The peak is that of every step on the way, whatever the result is; infinity is none."""
-    assert rounding.largest_intermediate(lambda: (torch.tensor([3.0, -math.inf]) * 1000 + 1) * 0.001) == 3001.0
+    assert rounding.largest_intermediate(lambda: (torch.tensor([-3.0, math.inf]) * 1000 - 1) * 0.001) == 3001.0
 
 
 def test_largest_intermediate_of_an_operation():

@@ -49,8 +49,11 @@ class Case:
     dtypes: tuple[str, ...] = EVERY_DTYPE
     dtype: str = ""
     numbers_of: Case | None = None  # another case with the same numbers in another layout, whose oracle serves both
-    known: dict[Any, Any] = field(default_factory=dict, repr=False)  # oracle results, by what they depend on
-    rounded: dict[str, Case] = field(default_factory=dict, repr=False)
+    origin: Case | None = None  # what this was rounded from
+    # What has been found out about the case; a case that is made of this one by `replace` starts anew.
+    known: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
+    rounded: dict[str, Case] = field(default_factory=dict, repr=False, init=False)
+    derived: dict[str, Case] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         if self.operation.takes_weights != (self.weights is not None):
@@ -80,18 +83,31 @@ class Case:
         weights = None if self.weights is None else {name: change(value) for name, value in self.weights.items()}
         options = {name: change(value) for name, value in self.options.items()}
         tensors = tuple(change(value) for value in self.tensors)
-        return replace(self, tensors=tensors, weights=weights, options=options, known={}, rounded={}, **fields)
+        return replace(self, tensors=tensors, weights=weights, options=options, **fields)
 
     def copied(self) -> Case:
         """The case with copies of its values. One tensor in two places stays one: some code has a path for `key is value`."""
         made: dict[int, Any] = {}
         return self.map(lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else value)
 
-    def changed(self, name: str, tensors: tuple[Any, ...] | None = None, **options: Any) -> Case:
-        """The case with other tensors or options, under the name `name` added to its own."""
-        given = self.tensors if tensors is None else tensors
-        fields = {"name": f"{self.name}, {name}", "tensors": given, "options": {**self.options, **options}}
-        return replace(self, **fields, numbers_of=None, known={}, rounded={})
+    def changed(
+        self, name: str, tensors: tuple[Any, ...] | None = None, weights: Mapping[str, Tensor] | None = None, **options: Any
+    ) -> Case:
+        """The case with other tensors, weights or options, under the name `name` added to its own.
+
+        The same name gives the same case again, so that implementations share what the oracle says of it.
+        """
+        if name not in self.derived:
+            self.derived[name] = replace(
+                self,
+                name=f"{self.name}, {name}",
+                tensors=self.tensors if tensors is None else tensors,
+                weights=self.weights if weights is None else weights,
+                options={**self.options, **options},
+                numbers_of=None,
+                origin=None,
+            )
+        return self.derived[name]
 
     def in_dtype(self, dtype: str) -> Case:
         """The case with everything floating rounded to `dtype` (numbers unchanged where the dtype is "exact")."""
@@ -103,10 +119,11 @@ class Case:
             made = self.map(
                 lambda value: rounded.setdefault(id(value), copy(value, torch_dtype)) if _floats(value) else value,
                 dtype=dtype,
+                origin=self,
             )
             if self.numbers_of is not None:
                 # The other's own tensors are contiguous, so its oracle is the oracle of the numbers, not of a layout.
-                made = replace(made, known=self.numbers_of.in_dtype(dtype).known)
+                object.__setattr__(made, "known", self.numbers_of.in_dtype(dtype).known)
             self.rounded[dtype] = made
         return self.rounded[dtype]
 
@@ -233,7 +250,7 @@ def layouts(case: Case) -> list[Case]:
     for name, value in (case.weights or {}).items():
         for layout in _possible(value):
             weights = {**(case.weights or {}), name: LAYOUTS[layout](value)}
-            made.append(_laid_out(case, replace(case.changed(f"{name} {layout}"), weights=weights), layout))
+            made.append(_laid_out(case, case.changed(f"{name} {layout}", weights=weights), layout))
     for name, value in case.options.items():
         for layout in _possible(value):
             made.append(_laid_out(case, case.changed(f"{name} {layout}", **{name: LAYOUTS[layout](value)}), layout))
@@ -241,7 +258,7 @@ def layouts(case: Case) -> list[Case]:
 
 
 def _laid_out(case: Case, changed: Case, layout: str) -> Case:
-    return changed if layout == "expanded" else replace(changed, numbers_of=case, rounded={})
+    return changed if layout == "expanded" else replace(changed, numbers_of=case)
 
 
 def _possible(value: Any) -> list[str]:

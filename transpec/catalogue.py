@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,13 +43,15 @@ def fault(
 
 def load() -> dict[str, Fault]:
     """The whole catalogue, its chapters being imported."""
-    import importlib
-    import pkgutil
+    _import_chapters()
+    return FAULTS
 
+
+@functools.cache
+def _import_chapters() -> None:
     package = importlib.import_module("transpec.faults")
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")
-    return FAULTS
 
 
 def without_memory() -> list[Fault]:

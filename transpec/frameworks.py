@@ -107,9 +107,10 @@ class Numpy:
         array = numpy.array(value)  # owned, writable and without negative strides, as torch wants it
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(numpy.int16)).view(torch.bfloat16)
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"numpy.ndarray of dtype {array.dtype}")
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        try:
+            return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        except TypeError:
+            raise TypeError(f"numpy.ndarray of dtype {array.dtype}") from None
 
     def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
         """numpy differentiates nothing: the implementation has to bring its own."""

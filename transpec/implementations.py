@@ -213,6 +213,7 @@ def declared(target: Any, source: Source) -> Implementation:
     """Read the declarations of an implementation. Raises TypeError or ValueError where they make no sense."""
     from transpec.operations import OPERATIONS
 
+    importlib.import_module("transpec.reference")  # which fills them
     framework = _declared(target, "FRAMEWORK", str, "numpy")
     if framework not in FRAMEWORKS:
         raise ValueError(f"FRAMEWORK = {framework!r} is not known; known are {', '.join(FRAMEWORKS)}")

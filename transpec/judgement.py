@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transpec import rounding
-from transpec.cases import DTYPE, EXACT, Case, copy, normal
+from transpec.cases import DTYPE, EXACT, WIDE, Case, copy, normal
 from transpec.implementations import Implementation, Misbehaviour, Raised, WrongResult
 from transpec.operations import OPERATIONS, Variant, generates, inject, uses
 from transpec.requirements import REQUIREMENTS
@@ -116,7 +116,7 @@ def allowed_around(
 ) -> dict[str, Tensor]:
     """The budget around an exact result, an output under the name "" or gradients: spread and one rounding, times `factor`."""
     spreads = _spread(exact, case, variants, precision)
-    allowed = {}
+    allowed: dict[str, Tensor] = {}
     for name, spread in spreads.items():
         magnitude = torch.where(exact[name].isfinite(), exact[name].abs(), 0.0)
         reserved = rounding.reserve(spread, whole="" not in exact)
@@ -125,6 +125,19 @@ def allowed_around(
 
 
 def _spread(
+    exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
+) -> dict[str, Tensor]:
+    """The spread of a case, one for float64 and float32: it grows with the unit roundoff as long as that is small."""
+    if precision.name not in WIDE or case.origin is None or not set(WIDE) <= set(case.origin.dtypes):
+        return _sampled_spread(exact, case, variants, precision)
+    twin, coarse = case.origin.in_dtype("float32"), rounding.PRECISIONS["float32"]
+    gradients = "" not in exact
+    of_twin = oracle_gradients(twin, variants) if gradients else {"": oracle(twin, variants)}
+    spread = _kept(twin, ("spread", gradients, variants), lambda: _sampled_spread(of_twin, twin, variants, coarse))
+    return {name: value * (precision.roundoff / coarse.roundoff) for name, value in spread.items()}
+
+
+def _sampled_spread(
     exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
 ) -> dict[str, Tensor]:
     """The largest deviation over the samples; half of them take the equal formulations where there are any."""

@@ -537,7 +537,7 @@ class Gatherer:
 
         try:
             write(report, self._folder())
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.trouble = f"the report could not be written to {self._folder()}: {error}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

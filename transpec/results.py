@@ -265,7 +265,8 @@ def _smallest(failing: list[Mapping[str, Any]]) -> dict[str, str] | None:
     order = {"float32": 0, "float64": 1}
     alike = [case for case in failing if case["outcome"] == serious]
     case = min(alike, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
-    return {key: case[key] for key in ("case", "dtype", "outcome", "message", "call", "snippet")}
+    smallest = {key: case[key] for key in ("case", "dtype", "outcome", "message", "call", "snippet")}
+    return smallest | {"case": case["case"] or "the implementation as a whole"}
 
 
 def _diagnosis(failing: list[Mapping[str, Any]]) -> list[str]:

@@ -88,7 +88,7 @@ def masked_case(
 def weights_of(cases: Iterable[Case]) -> list[Case]:
     """The same queries, keys and options as calls of attention_weights."""
     fields: dict[str, Any] = {"operation": attention_weights, "numbers_of": None}
-    return [replace(case, tensors=case.tensors[:2], known={}, rounded={}, **fields) for case in cases]
+    return [replace(case, tensors=case.tensors[:2], **fields) for case in cases]
 
 
 def among(cases: Iterable[Case], *names: str) -> list[Case]:
@@ -122,7 +122,7 @@ generic = [
     attention("as many queries as keys", *drawn_numbers("as many queries", T=6, S=6)),
     attention("values wider than keys", *drawn_numbers("wide values", (2,), T=4, S=5, E=3, D=17)),
     attention("batch and heads of one size", *drawn_numbers("square", (3, 3), T=3, S=3, E=3, D=3)),
-    attention("many batch items and heads", *drawn_numbers("many", (33, 17), T=2, S=3, E=3, D=2), dtypes=WIDE),
+    attention("many batch items and heads", *drawn_numbers("many", (33, 17), T=2, S=3, E=3, D=2)),
 ]
 lengths_of_one = [
     attention("one query", *drawn_numbers("one query", (2, 3), T=1)),
@@ -155,7 +155,7 @@ def _correlated(name: str, E: int) -> Numbers:
 
 
 peaky = [
-    attention("peaky", *drawn_numbers("peaky", size=3.0), dtypes=(*WIDE, "bfloat16")),
+    attention("peaky", *drawn_numbers("peaky", size=3.0)),
     attention("one row of weights nearly one-hot", *drawn_numbers("one-hot rows", (2,), size=6.0), dtypes=WIDE),
     attention("keys nearly alike", *_nearly_alike_keys("alike"), dtypes=WIDE),
     attention("equal keys", *_equal_keys("ties")),
@@ -163,16 +163,28 @@ peaky = [
     attention("correlated", *_correlated("correlated", 32), dtypes=WIDE),
 ]
 long_rows = [
-    attention(f"{S} keys, {T} queries", *drawn_numbers(f"{S} keys", (2,), T=T, S=S, E=5, D=3), dtypes=WIDE)
+    attention(f"{S} keys, {T} queries", *drawn_numbers(f"{S} keys", (2,), T=T, S=S, E=5, D=3))
     for S, T in [
         *zip(BLOCK_EDGES, reversed(BLOCK_EDGES), strict=True),
         *[(257, 2), (513, 3), (1025, 1), (2, 257), (3, 513)],
     ]
 ]
 wide_values = [
-    attention(f"values of {D} entries", *drawn_numbers(f"values {D}", (2,), T=3, S=5, E=2, D=D), dtypes=WIDE)
+    attention(f"values of {D} entries", *drawn_numbers(f"values {D}", (2,), T=3, S=5, E=2, D=D))
     for D in (8, 16, 31, 33, 64, 65, 96, 129, 257)
 ]
+
+
+def _of_size(n: int) -> Case:
+    """A call whose sizes are all unlike, and unlike those of other `n`."""
+    sizes = {"T": 5 * n % 13 + 1, "S": n, "E": 3 * n % 11 + 1, "D": 7 * n % 12 + 1}
+    return attention(
+        f"sizes {', '.join(f'{letter} {size}' for letter, size in sizes.items())}",
+        *drawn_numbers(f"sizes {n}", (2,), **sizes, size=1.5),
+    )
+
+
+small_sizes = [_of_size(n) for n in range(2, 15)]
 one_key = [
     attention("one key", *drawn_numbers("one key", (2, 3), S=1)),
     attention("one query of one key", *drawn_numbers("one of one", (2,), T=1, S=1)),
@@ -221,13 +233,13 @@ broadcast_values = [
 scaled = [
     *(
         attention(f"scale {scale}", *drawn_numbers(f"scale {scale}", (2,), T=3, S=5), scale=scale)
-        for scale in (1.0, 0.7, -0.5, 0.0, 1 / 11)
+        for scale in (1.0, 0.7, 3.0, -0.5, 0.0, 1 / 11)
     ),
     masked_case("scale 0.7 under a mask", random_mask("scale", 5, 7), scale=0.7),
     attention("scale 1 of one query", *drawn_numbers("scale of one", (2, 3), T=1), scale=1.0),
 ]
 head_sizes = [
-    attention(f"keys of {E} entries", *drawn_numbers(f"{E} entries", (2,), T=3, S=5, E=E, D=2), dtypes=WIDE)
+    attention(f"keys of {E} entries", *drawn_numbers(f"{E} entries", (2,), T=3, S=5, E=E, D=2))
     for E in (2, 3, 8, 16, 31, 33, 40, 64, 65, 128, 129, 257)
 ]
 
@@ -237,7 +249,7 @@ look_ahead = [
     masked_case("look-ahead", causal(7, 7)),
     masked_case("look-ahead, fewer queries than keys", causal(5, 7)),
     masked_case("look-ahead, more queries than keys", causal(7, 5)),
-    *(masked_case(f"look-ahead over {T}", causal(T, T), (2,), dtypes=WIDE) for T in (16, 17, 31, 32, 33, 64, 65)),
+    *(masked_case(f"look-ahead over {T}", causal(T, T), (2,)) for T in (16, 17, 31, 32, 33, 64, 65)),
 ]
 masked = [
     *look_ahead,
@@ -257,12 +269,10 @@ masked = [
     masked_case("one query under a mask", up_to(3, 6, keys=7).view(2, 1, 1, 7), T=1),
     masked_case("unlike per batch, peaky", random_mask("peaky mask", 2, 1, 5, 7), size=3.0, dtypes=WIDE),
     masked_case("block diagonal", torch.arange(6).floor_divide(2) == torch.arange(6).floor_divide(2).unsqueeze(-1)),
-    masked_case("first blocks hidden", torch.arange(80).ge(67).expand(3, 80).clone(), (2,), dtypes=WIDE),
-    masked_case("last blocks hidden", torch.arange(80).lt(5).expand(3, 80).clone(), (2,), dtypes=WIDE),
-    masked_case(
-        "every second block hidden", (torch.arange(80) // 16 % 2).bool().expand(3, 80).clone(), (2,), dtypes=WIDE
-    ),
-    masked_case("unlike everywhere over many keys", random_mask("many keys", 2, 3, 17, 65), dtypes=WIDE),
+    masked_case("first blocks hidden", torch.arange(80).ge(67).expand(3, 80).clone(), (2,)),
+    masked_case("last blocks hidden", torch.arange(80).lt(5).expand(3, 80).clone(), (2,)),
+    masked_case("every second block hidden", (torch.arange(80) // 16 % 2).bool().expand(3, 80).clone(), (2,)),
+    masked_case("unlike everywhere over many keys", random_mask("many keys", 2, 3, 17, 65)),
 ]
 mask_shapes = [
     masked_case("mask of keys alone", torch.arange(7).ne(2)),
@@ -276,7 +286,11 @@ mask_shapes = [
     attention("mask with a key axis of one", *drawn_numbers("key axis"), mask=torch.ones(2, 1, 5, 1, dtype=torch.bool)),
     attention("mask with axes that queries lack", *drawn_numbers("lacking", ()), mask=random_mask("lacking", 2, 5, 7)),
 ]
-everything_visible = [masked_case("everything visible", torch.ones(5, 7, dtype=torch.bool))]
+everything_visible = [
+    masked_case("everything visible", torch.ones(5, 7, dtype=torch.bool)),
+    masked_case("everything visible, as many queries as keys", torch.ones(2, 1, 6, 6, dtype=torch.bool)),
+    masked_case("everything visible, one row", torch.ones(7, dtype=torch.bool)),
+]
 empty_rows = [
     attention(
         "one row with no visible key",
@@ -292,7 +306,7 @@ empty_rows = [
     ),
     attention(
         "rows with no visible key among many",
-        *drawn_numbers("many empty", (2,), T=17, S=33, E=5, D=3), dtypes=WIDE,
+        *drawn_numbers("many empty", (2,), T=17, S=33, E=5, D=3),
         mask=with_empty_rows(random_mask("many empty", 2, 17, 33), 0, 15, 16),
     ),
     attention(
@@ -380,12 +394,12 @@ strided_together = [
         *_all(lambda x: x.transpose(1, 2).contiguous().transpose(1, 2), "view", lead=(2, 3)),
     ),
     attention("everything transposed", *_all(transposed, "all transposed")),
-    attention("everything sliced", *_all(sliced, "all sliced", S=33), dtypes=WIDE),
+    attention("everything sliced", *_all(sliced, "all sliced", S=33)),
     attention("everything batch-last", *_all(batch_last, "all batch-last")),
     attention("cut out of one buffer", *_of_one_buffer("one buffer")),
     attention(
         "keys and values of stride zero under a mask",
-        *_shared_by_stride("stride zero"), mask=random_mask("stride zero", 2, 1, 5, 33), dtypes=WIDE,
+        *_shared_by_stride("stride zero"), mask=random_mask("stride zero", 2, 1, 5, 33),
     ),
 ]  # fmt: skip
 
@@ -459,13 +473,14 @@ heads = [
     multi_head("one head", H=1, E=7),
     multi_head("heads of one entry", H=5, E=1),
     multi_head("heads of five", E=5),
-    multi_head("many heads", H=17, E=2, dtypes=WIDE),
-    multi_head("many batch items", B=17, T=3, S=4, E=2, dtypes=WIDE),
+    multi_head("many heads", H=17, E=2),
+    multi_head("many batch items", B=17, T=3, S=4, E=2),
     multi_head("one query, heads", T=1, S=6),
     multi_head("a batch of one, heads", B=1),
     _with_weights_in_another_order(multi_head("weights in another order")),
-    multi_head("block edges", B=1, T=33, S=65, dtypes=WIDE),
-    multi_head("wide heads", H=2, E=33, T=3, S=4, dtypes=WIDE),
+    multi_head("sizes in use", B=4, T=9, S=10, H=8, E=8),
+    multi_head("block edges", B=1, T=33, S=65),
+    multi_head("wide heads", H=2, E=33, T=3, S=4),
 ]
 heads_one_position = [multi_head("one position", T=1, S=1), multi_head("one key, heads", S=1)]
 heads_of_differing_inputs = [
@@ -624,12 +639,13 @@ differentiable = [
     *among(masked, "a batch of one under a mask", "first blocks hidden"),
     *among(broadcast, "one key and value for all heads", "one key and value for all heads under a mask"),
     *among(broadcast, "queries and keys of unlike axes", "keys without leading axes", "queries without leading axes"),
-    *among(scaled, "scale 0.7", "scale -0.5", "scale 0.7 under a mask"),
+    *among(scaled, "scale 0.7", "scale 0.0", "scale -0.5", "scale 0.7 under a mask"),
+    *among(one_key, "one key", "one query of one key"),
     *among(long_rows, "33 keys, 33 queries", "65 keys, 17 queries", "257 keys, 2 queries"),
     *among(hard_scores, "scores of ±1e4", "a common offset of 1000", "rows of unlike levels"),
     *among(strided_together, "heads split by a transposed view", "everything sliced", "cut out of one buffer"),
     *(replace(case, dtypes=WIDE) for case in layouts(among(masked, "unlike per batch")[0]) if "mask" not in case.name),
-    attention("keys of 128 and values of 96 entries", *drawn_numbers("128 and 96", (2,), E=128, D=96), dtypes=WIDE),
+    attention("keys of 128 and values of 96 entries", *drawn_numbers("128 and 96", (2,), E=128, D=96)),
     attention("correlated, 256 entries", *_correlated("correlated gradient", 256), dtypes=WIDE),
 ]
 heads_differentiable = [
@@ -679,7 +695,7 @@ def with_heads_reordered(case: Case) -> Case:
         if name != "b_o":
             axis = 0 if name == "w_o" else weight.dim() - 1
             weights[name] = weight.unflatten(axis, (count, -1)).flip(axis).flatten(axis, axis + 1)
-    return replace(case.changed("heads reordered"), weights=weights)
+    return case.changed("heads reordered", weights=weights)
 
 
 def first_of_the_batch(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:

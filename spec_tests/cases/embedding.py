@@ -1,13 +1,14 @@
-"""Inputs for token embeddings. Ids repeat and differ, batches and lengths differ, so that no axis is taken for another."""
+"""Inputs for token embeddings. Ids repeat, and sizes differ, so that no axis is taken for another by luck."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import EVERY_DTYPE, Case, Drawn, batch_last, integers, layouts, normal, sliced, transposed
+from transpec.cases import EVERY_DTYPE, WIDE, Case, Drawn, batch_last, integers, layouts, normal, sliced, transposed
 from transpec.reference.embedding import token_embedding
 
 
@@ -24,9 +25,9 @@ def embedding(
     return Case(token_embedding, name, (ids,), {"table": table}, {"offset": offset}, dtypes)
 
 
-def drawn_ids(name: str, *shape: int, words: int = 11, d_model: int = 6, size: float = 1.0, offset: int = 0) -> Case:
+def drawn_ids(name: str, *shape: int, words: int = 11, d_model: int = 6, size: float = 1.0, **more: Any) -> Case:
     """Random ids of a shape, and a normal table times `size`."""
-    return embedding(name, integers(name, words, *shape), normal(name, words, d_model) * size, offset=offset)
+    return embedding(name, integers(name, words, *shape), normal(name, words, d_model) * size, **more)
 
 
 # --- The formula ------------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ generic = [
     drawn_ids("more sequences than tokens", 7, 3, d_model=5),
     drawn_ids("as many words as channels", 2, 5, words=7, d_model=7),
     drawn_ids("tokens, words and channels alike", 3, 3, words=3, d_model=3),
-    drawn_ids("the paper's width", 2, 5, d_model=512),
+    drawn_ids("the paper's width", 2, 5, d_model=512, dtypes=WIDE),
 ]
 leading_axes = [
     drawn_ids("no leading axes", 5),
@@ -64,11 +65,11 @@ widths = [
     for width in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 33, 64, 65)
 ]
 magnitudes = [
-    drawn_ids("table of large entries", 2, 5, size=100.0),
+    drawn_ids("table of large entries", 2, 5, size=100.0, dtypes=WIDE),
     drawn_ids("table of tiny entries", 2, 5, size=1e-3),
     embedding(
-        "one large row",
-        [[3, 1, 4], [1, 5, 3]], torch.where(torch.arange(7).unsqueeze(-1) == 3, 300.0, 1.0) * normal("large row", 7, 5),
+        "one large row", [[3, 1, 4], [1, 5, 3]],
+        torch.where(torch.arange(7).unsqueeze(-1) == 3, 300.0, 1.0) * normal("large row", 7, 5), dtypes=WIDE,
     ),
 ]  # fmt: skip
 
@@ -109,8 +110,8 @@ offsets = [
 ]
 far = [drawn_ids(f"from position {offset}", 2, 3, d_model=12, offset=offset) for offset in (1857, 4095, 5000, 8000)]
 farthest = [
-    replace(drawn_ids("around position 1e6", 2, 5, d_model=12, offset=999_998), dtypes=("float64",)),
-    replace(drawn_ids("a position that float32 cannot hold", 2, 1, d_model=9, offset=2**24 + 1), dtypes=("float64",)),
+    drawn_ids("around position 1e6", 2, 5, d_model=12, offset=999_998, dtypes=("float64",)),
+    drawn_ids("a position that float32 cannot hold", 2, 1, d_model=9, offset=2**24 + 1, dtypes=("float64",)),
 ]
 continued = [
     drawn_ids("continued", 2, 7),
@@ -133,7 +134,7 @@ strided = [
     embedding("everything batch-last", batch_last(integers("b", 11, 2, 3, 5)), batch_last(normal("b", 11, 6))),
 ]
 narrow_ids = [
-    replace(case, tensors=(case.tensors[0].to(torch.int32),), known={}, rounded={}, numbers_of=case)
+    replace(case, tensors=(case.tensors[0].to(torch.int32),), numbers_of=case)
     for case in (generic[0], leading_axes[0], leading_axes[1], ids[0], ids[9], offsets[1])
 ]
 impossible = [
@@ -151,7 +152,8 @@ def embeddings(draw: st.DrawFn) -> Case:
     words, d_model = draw(st.integers(1, 20), label="words"), draw(st.integers(1, 40), label="d_model")
     size = draw(st.sampled_from([1.0, 0.1, 10.0]), label="size")
     offset = draw(st.integers(0, 30) | st.sampled_from([100, 1000, 5000]), label="offset")
-    name = f"drawn {shape} of {words} by {d_model} from {offset} size {size:g} seed {draw(st.integers(0, 99), label='seed')}"
+    seed = draw(st.integers(0, 99), label="seed")
+    name = f"drawn {shape} of {words} by {d_model} from {offset} size {size:g} seed {seed}"
     return drawn_ids(name, *shape, words=words, d_model=d_model, size=size, offset=offset)
 
 
@@ -163,8 +165,14 @@ linear = [*generic[:5], *leading_axes, *widths[:9], ids[0], ids[3], offsets[2]]
 in_batches = [*generic[:4], leading_axes[1], *ids[3:5], offsets[1], offsets[6]]
 every_operation = [generic[0], generic[3], *leading_axes[:3], lengths_of_one[5], offsets[6], strided[0], strided[-2]]
 remembered = [generic[0], generic[1], generic[5], leading_axes[0], ids[3], offsets[6], lengths_of_one[2]]
+# Widths that nothing else has, so that the first call of that width is in another dtype.
+widths_of_their_own = [
+    drawn_ids(f"{width} channels, first in other dtypes", 2, 4, d_model=width, dtypes=(dtype,))
+    for width, dtype in zip((84, 86, 88, 92), EVERY_DTYPE, strict=True)
+]
 differentiable = [
-    *generic[:6], *leading_axes, *widths[:3], *ids[:7], offsets[1], far[0], magnitudes[2], *lengths_of_one[:5], lengths[4], *strided,
+    *generic[:6], *leading_axes, *widths[:3], *ids[:7], offsets[1], far[0], magnitudes[2], *lengths_of_one[:5],
+    lengths[4], *strided,
 ]  # fmt: skip
 
 # --- Changes that properties make -------------------------------------------------------------------------------------
@@ -173,7 +181,7 @@ differentiable = [
 def with_table_doubled(case: Case) -> Case:
     """The same tokens of a table twice as large, which is exact."""
     assert case.weights is not None
-    return replace(case.changed("table doubled"), weights={"table": 2 * case.weights["table"]})
+    return case.changed("table doubled", weights={"table": 2 * case.weights["table"]})
 
 
 def scaled_rows(case: Case) -> Tensor:
@@ -190,19 +198,18 @@ def last_of_the_batch(case: Case) -> Case:
 
 def rest(case: Case, start: int) -> Case:
     """The tokens from `start` on, at the positions that they had."""
-    return case.changed(
-        f"from token {start}", (case.tensors[0][..., start:],), offset=case.options.get("offset", 0) + start
-    )
+    offset = case.options.get("offset", 0) + start
+    return case.changed(f"from token {start}", (case.tensors[0][..., start:],), offset=offset)
 
 
 def others_than(case: Case, dtypes: tuple[str, ...]) -> list[Case]:
-    """Calls that a careless memory would take for this one: other ids, table, offset, batch, dtype, of the same sizes."""
+    """Calls that a careless memory would take for this one: another dtype, other ids, table, offset, length."""
     assert case.weights is not None
     token_ids, table, offset = case.tensors[0], case.weights["table"], case.options.get("offset", 0)
     return [
+        *(case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype),
         case.changed("other ids", (len(table) - 1 - token_ids,)),
         replace(case.changed("other table"), weights={"table": (1 - table).to(table.dtype)}),
         case.changed("other offset", offset=offset + 4),
         case.changed("longer", (torch.cat((token_ids, token_ids), -1),)),
-        *(case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype),
     ]

@@ -52,7 +52,7 @@ def clear_of_kinks(case: Case) -> Case:
     low, high = sums.gather(0, below).squeeze(0), sums.gather(0, below + 1).squeeze(0)
     moved = changed_weights(case, "clear of kinks", b_1=weights["b_1"] - (low + high) / 2)
     gap = float((high - low).min()) / 2
-    return replace(moved, dtypes=tuple(dtype for dtype in case.dtypes if GAP[dtype] <= gap), rounded={})
+    return replace(moved, dtypes=tuple(dtype for dtype in case.dtypes if GAP[dtype] <= gap))
 
 
 # --- The formula ------------------------------------------------------------------------------------------------------
@@ -172,7 +172,10 @@ smooth = [
     strided[0], far_out[0], grid[0],
 ]  # fmt: skip
 differentiable = [
-    *(clear_of_kinks(case) for case in [*generic[:6], generic[9], leading_axes[1], leading_axes[3], sizes[5], strided[0]]),
+    *(
+        clear_of_kinks(case)
+        for case in [*generic[:6], generic[9], leading_axes[1], leading_axes[3], sizes[5], strided[0]]
+    ),
     *units_at_rest,
     *with_activation("gelu", smooth),
     *with_activation("gelu_tanh", smooth),

@@ -73,6 +73,7 @@ lengths = [
     look_ahead("two positions", 2),
     *(look_ahead(f"{length} positions", length) for length in (3, 4, 5, 7, 8, 11, *BLOCK_EDGES, 513)),
 ]
+beyond_buffers = [look_ahead("1025 positions", 1025), look_ahead("2049 positions", 2049)]
 
 # --- Combined ---------------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ strided = [
     combination("everything sliced", sliced(booleans("sliced 1", 2, 5, 7)), sliced(booleans("sliced 2", 5, 7))),
 ]
 narrow_ids = [
-    replace(case, tensors=(case.tensors[0].to(torch.int32),), known={}, rounded={})
+    replace(case, tensors=(case.tensors[0].to(torch.int32),))
     for case in (padded[0], padded[2], pad_ids[0], pad_ids[3], padding_sizes[0])
 ]
 

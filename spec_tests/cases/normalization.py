@@ -43,7 +43,7 @@ def in_every_operation(cases: list[Case]) -> list[Case]:
 
 
 def _as(operation: object, case: Case, tensors: tuple[Tensor, ...], weights: object) -> Case:
-    return replace(case, operation=operation, tensors=tensors, weights=weights, numbers_of=None, known={}, rounded={})  # type: ignore[arg-type]
+    return replace(case, operation=operation, tensors=tensors, weights=weights, numbers_of=None)  # type: ignore[arg-type]
 
 
 def _parts(case: Case) -> tuple[Tensor, Tensor]:
@@ -83,11 +83,17 @@ def _numbers(*values: float) -> Tensor:
 
 
 # Variance 1 and eps 3 make a root of 2; mean square 4 and eps 5 make a root of 3.
-by_hand = [Case(layer_norm, "by hand", (_numbers(4, 6),), {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}, {"eps": 3.0})]
+by_hand = [
+    Case(layer_norm, "by hand", (_numbers(4, 6),), {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}, {"eps": 3.0})
+]
 rms_by_hand = [Case(rms_norm, "by hand", (_numbers(2, -2),), {"gain": _numbers(3, 6)}, {"eps": 5.0})]
 add_by_hand = [
     Case(
-        add_norm, "by hand", (_numbers(3, 7), _numbers(1, -1)), {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}, {"eps": 3.0}
+        add_norm,
+        "by hand",
+        (_numbers(3, 7), _numbers(1, -1)),
+        {"gain": _numbers(2, 3), "bias": _numbers(10, 20)},
+        {"eps": 3.0},
     )
 ]
 generic = [
@@ -117,9 +123,7 @@ leading_axes = [
     layer("three leading axes", rows("batches", 2, 3, 5, 7)),
     layer("four leading axes", rows("batches of batches", 2, 1, 3, 5, 7)),
 ]
-axes_of_one_size = [
-    layer(f"{rank} axes of 4", rows(f"{rank} axes of 4", *[4] * rank, mean=1.0)) for rank in (2, 3, 4)
-]
+axes_of_one_size = [layer(f"{rank} axes of 4", rows(f"{rank} axes of 4", *[4] * rank, mean=1.0)) for rank in (2, 3, 4)]
 sums = [
     *add_of(generic),
     *(case.changed("exchanged", case.tensors[::-1]) for case in add_of(generic[:2])),
@@ -173,7 +177,11 @@ large_entries = [
     layer("entries of 1e12", rows("1e12", 2, 3, 7, size=1e12), dtypes=WIDE),
     layer("one entry of 1e4", torch.where(torch.arange(7) == 2, 1e4, rows("peak", 2, 3, 7)), dtypes=WIDE),
     # The largest result there is: the root of the width.
-    layer("one entry of 1e4 among 1025", torch.where(torch.arange(1025) == 1000, 1e4, rows("needle", 2, 1025)), dtypes=WIDE),
+    layer(
+        "one entry of 1e4 among 1025",
+        torch.where(torch.arange(1025) == 1000, 1e4, rows("needle", 2, 1025)),
+        dtypes=WIDE,
+    ),
 ]
 constant_rows = [
     layer("rows of equal entries", _equal_entries(3, -0.1, 20), dtypes=WIDE),
@@ -235,7 +243,9 @@ sums_in_eighths = [
     Case(add_norm, case.name, (*case.tensors, eighths(normal(f"{case.name} s", *case.tensors[0].shape))), case.weights, case.options, case.dtypes)
     for case in in_eighths
 ]  # fmt: skip
-directions = without_weights([generic[0], generic[7], generic[8], generic[11], generic[12], small_widths[1], *large_mean[:1]])
+directions = without_weights(
+    [generic[0], generic[7], generic[8], generic[11], generic[12], small_widths[1], *large_mean[:1]]
+)
 scaled = [generic[0], generic[7], generic[9], generic[12], epsilon[0], epsilon[2], epsilon[9], small_widths[1]]
 tokens = in_every_operation([generic[0], generic[3], generic[6], *leading_axes[1:], *axes_of_one_size])
 in_batches = in_every_operation([generic[0], generic[3], generic[9], leading_axes[3]])
@@ -247,7 +257,7 @@ _moderate = [
     *(case for case in many_tokens if len(case.tensors[0]) in (33, 129)),
 ]  # fmt: skip
 # In float16 the cube of 1 / sqrt(eps), the slope of a reciprocal root, overflows where a row has no variance.
-_without_variance = [replace(case, dtypes=WIDE, rounded={}) for case in (zero_rows[1], one_entry[0])]
+_without_variance = [replace(case, dtypes=WIDE) for case in (zero_rows[1], one_entry[0])]
 differentiable = [*_moderate, *constant_rows, *_without_variance, one_entry[1]]
 rms_differentiable = rms_of([*_moderate, constant_rows[1], one_entry[1]])
 sums_differentiable = [*add_of(_moderate), broadcast[0]]

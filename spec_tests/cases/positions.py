@@ -99,6 +99,11 @@ neighbours = [
     encoding("length and width exchanged", 10, 7),
     encoding("as many numbers", 14, 5),
 ]
+# Widths that nothing else has, so that the first call of that width is in another dtype.
+widths_of_their_own = [
+    encoding(f"{width} channels, first in other dtypes", 6, width, dtypes=(dtype,))
+    for width, dtype in zip((74, 76, 78, 82), EVERY_DTYPE, strict=True)
+]
 
 # --- What properties look at ------------------------------------------------------------------------------------------
 
@@ -153,4 +158,4 @@ def of_twice_the_width(case: Case) -> Case:
 def others_than(case: Case, dtypes: tuple[str, ...]) -> list[Case]:
     """The neighbours of a case in its own dtype, and the case itself in the others of `dtypes`."""
     near = [other.in_dtype(case.dtype) for other in neighbours if other.name != case.name]
-    return near + [case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype]
+    return [case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype] + near
