@@ -957,7 +957,7 @@ def queries_after_the_last_whole_block_get_no_gradient(query, key, *, mask=None,
 
 @fault(
     attention_weights, "attention.gradient-of-empty-rows-is-nan", breaks="attention.empty-row-gradients",
-    seen="Dao-AILab/flash-attention@c65b5106", effect="the output is right and the first step of training makes all NaN",
+    seen="Dao-AILab/flash-attention@c65b5106", effect="the output is right and the first step of training makes NaN",
 )  # fmt: skip
 def nan_of_empty_rows_is_replaced_in_the_result_and_stays_in_the_gradient(query, key, *, mask=None, scale=None):
     scores = scores_of(query, key, None, scale)

@@ -241,6 +241,29 @@ def the_first_sequence_stands_for_the_batch(token_ids, weights, *, offset=0):
     return token_embedding(alike, weights, offset=offset)
 
 
+@fault(
+    token_embedding, "embedding.table-scaled-in-place", breaks="embedding.inputs-untouched",
+    effect="every call makes the table larger",
+)  # fmt: skip
+def the_scale_is_multiplied_into_the_table_itself(token_ids, weights, *, offset=0):
+    output = token_embedding(token_ids, weights, offset=offset)
+    weights["table"].detach().mul_(math.sqrt(weights["table"].shape[-1]))
+    return output
+
+
+_scaled: dict = {}
+
+
+@fault(
+    token_embedding, "embedding.table-of-the-first-call", breaks="embedding.no-memory",
+    effect="training changes the table, and the model goes on with the first one",
+)  # fmt: skip
+def the_scaled_table_of_the_first_call_is_kept(token_ids, weights, *, offset=0):
+    table = weights["table"]
+    kept = _scaled.setdefault((table.shape, table.dtype), table.detach().clone())
+    return token_embedding(token_ids, {"table": kept}, offset=offset)
+
+
 # --- Gradients --------------------------------------------------------------------------------------------------------
 
 

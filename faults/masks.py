@@ -89,6 +89,27 @@ def ids_are_compared_in_float32(token_ids, *, pad_id):
     return padding_mask(token_ids.float(), pad_id=float(pad_id))
 
 
+_paddings: dict = {}
+
+
+@fault(
+    padding_mask, "masks.padding-of-the-first-call", breaks="masks.no-memory",
+    effect="the padding of the first batch is that of all later batches of its shape",
+)  # fmt: skip
+def the_padding_of_the_first_call_of_a_shape_is_kept(token_ids, *, pad_id):
+    return _paddings.setdefault(token_ids.shape, padding_mask(token_ids, pad_id=pad_id))
+
+
+@fault(
+    padding_mask, "masks.padding-blanked-in-place", breaks="masks.inputs-untouched",
+    effect="the ids that the caller goes on with have lost their pads",
+)  # fmt: skip
+def pads_are_replaced_in_the_ids_themselves(token_ids, *, pad_id):
+    mask = padding_mask(token_ids, pad_id=pad_id)
+    token_ids.masked_fill_(token_ids == pad_id, pad_id + 1)
+    return mask
+
+
 # --- Look-ahead -------------------------------------------------------------------------------------------------------
 
 
@@ -218,3 +239,14 @@ def the_first_entry_of_the_batch_stands_for_all(*masks):
     axes = max(mask.dim() for mask in masks)
     alike = (mask[:1].expand(mask.shape) if mask.dim() == axes > 2 and len(mask) else mask for mask in masks)
     return combine_masks(*alike)
+
+
+@fault(
+    combine_masks, "masks.combined-in-place", breaks="masks.inputs-untouched",
+    seen="entity-neural-network/incubator#137", effect="the next layer gets the combination instead of its own mask",
+)  # fmt: skip
+def masks_are_combined_in_the_first_one(*masks):
+    combined = combine_masks(*masks)
+    if combined.shape == masks[0].shape and 0 not in masks[0].stride():
+        masks[0].copy_(combined)
+    return combined

@@ -1,11 +1,13 @@
 """Mistakes in LayerNorm, RMSNorm and Add & Norm."""
 
+import math
+
 import torch
 
 from transpec.catalogue import fault
 from transpec.reference.normalization import add_norm, layer_norm, rms_norm
 
-# --- LayerNorm: epsilon and the root ----------------------------------------------------------------------------------------
+# --- LayerNorm: epsilon and the root ----------------------------------------------------------------------------------
 
 
 @fault(
@@ -93,7 +95,7 @@ def the_power_is_two_and_not_one_half(x, weights, *, eps):
     return _weighted(centred / (variance + eps) ** 2, weights)
 
 
-# --- LayerNorm: mean and variance -------------------------------------------------------------------------------------------
+# --- LayerNorm: mean and variance -------------------------------------------------------------------------------------
 
 
 @fault(
@@ -102,9 +104,7 @@ def the_power_is_two_and_not_one_half(x, weights, *, eps):
 )  # fmt: skip
 def the_variance_divides_by_one_less_than_the_width(x, weights, *, eps):
     centred, variance = _moments(x)
-    width = x.shape[-1]
-    unbiased = variance * width / (width - 1) if width > 1 else variance / 0.0
-    return _weighted(centred / torch.sqrt(unbiased + eps), weights)
+    return _weighted(centred / torch.sqrt(variance * _bessel(x) + eps), weights)
 
 
 @fault(
@@ -112,8 +112,8 @@ def the_variance_divides_by_one_less_than_the_width(x, weights, *, eps):
     seen="harvardnlp/annotated-transformer", effect="0.935 of LayerNorm at eight entries",
 )  # fmt: skip
 def the_unbiased_deviation_plus_eps_divides(x, weights, *, eps):
-    centred, _ = _moments(x)
-    return _weighted(centred / (x.std(-1, keepdim=True) + eps), weights) if x.shape[-1] > 1 else centred / 0.0
+    centred, variance = _moments(x)
+    return _weighted(centred / (torch.sqrt(variance * _bessel(x)) + eps), weights)
 
 
 @fault(
@@ -146,7 +146,7 @@ def the_mean_is_not_subtracted(x, weights, *, eps):
 
 @fault(
     layer_norm, "normalization.rms-for-layer-norm", breaks="normalization.layer-norm-equation",
-    seen="Dao-AILab/flash-attention@a9a4b4e4", effect="nearly the same for rows whose mean is nearly zero",
+    effect="nearly the same for rows whose mean is nearly zero",
 )  # fmt: skip
 def layer_norm_is_rms_norm_plus_bias(x, weights, *, eps):
     return _weighted(x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps), weights)
@@ -161,7 +161,7 @@ def the_variance_is_taken_about_zero_and_not_about_the_mean(x, weights, *, eps):
     return _weighted(centred / torch.sqrt((x * x).mean(-1, keepdim=True) + eps), weights)
 
 
-# --- LayerNorm: axes ----------------------------------------------------------------------------------------------------------
+# --- LayerNorm: axes --------------------------------------------------------------------------------------------------
 
 
 @fault(
@@ -198,7 +198,7 @@ def the_moments_are_taken_over_the_third_axis_whichever_is_the_last(x, weights, 
 
 
 @fault(
-    layer_norm, "normalization.moments-over-tokens-of-their-own-axis", breaks="normalization.layer-norm-equation",
+    layer_norm, "normalization.moments-over-tokens", breaks="normalization.layer-norm-equation",
     seen="OpenNMT/OpenNMT-tf#6", effect="the model translates badly and nobody knows why",
 )  # fmt: skip
 def the_moments_are_taken_over_the_axis_before_the_last(x, weights, *, eps):
@@ -215,7 +215,7 @@ def the_mean_of_a_row_of_odd_width_misses_its_last_entry(x, weights, *, eps):
     return _weighted((x - mean) / torch.sqrt(variance + eps), weights)
 
 
-# --- LayerNorm: gain and bias ----------------------------------------------------------------------------------------------------
+# --- LayerNorm: gain and bias -----------------------------------------------------------------------------------------
 
 
 @fault(
@@ -287,7 +287,7 @@ def the_gain_runs_along_the_sequence_where_it_fits(x, weights, *, eps):
     return centred / torch.sqrt(variance + eps) * weights["gain"].unsqueeze(-1) + weights["bias"]
 
 
-# --- LayerNorm: dtypes, memory, gradients ------------------------------------------------------------------------------------------
+# --- LayerNorm: dtypes, memory, gradients -----------------------------------------------------------------------------
 
 
 @fault(
@@ -361,7 +361,7 @@ def the_input_has_no_gradient(x, weights, *, eps):
 
 @fault(
     layer_norm, "normalization.bias-gradient-of-one-token", breaks="normalization.gradients",
-    seen="flagos-ai/FlagGems#5392", effect="the gradient of the bias is that of the first leading axis alone",
+    effect="a backward pass that forgets to sum over every leading axis",
 )  # fmt: skip
 def the_bias_learns_from_the_first_entry_of_the_batch_alone(x, weights, *, eps):
     result = layer_norm(x, {**weights, "bias": weights["bias"].detach()}, eps=eps)
@@ -380,7 +380,7 @@ def the_gradient_goes_through_the_root_of_the_bare_variance(x, weights, *, eps):
     return _weighted(centred / torch.sqrt(torch.sqrt(variance).square() + eps), weights)
 
 
-# --- RMSNorm --------------------------------------------------------------------------------------------------------------------------
+# --- RMSNorm ----------------------------------------------------------------------------------------------------------
 
 
 @fault(
@@ -417,6 +417,7 @@ def rms_norm_adds_eps_before_the_mean_is_taken(x, weights, *, eps):
 
 @fault(
     rms_norm, "normalization.rms-mean-subtracted", breaks="normalization.rms-norm-equation",
+    seen="Dao-AILab/flash-attention@a9a4b4e4",
     effect="LayerNorm without a bias: nearly the same for rows whose mean is nearly zero",
 )  # fmt: skip
 def rms_norm_subtracts_the_mean(x, weights, *, eps):
@@ -531,7 +532,7 @@ def the_gain_of_rms_norm_has_no_gradient(x, weights, *, eps):
     return rms_norm(x, {"gain": weights["gain"].detach()}, eps=eps)
 
 
-# --- Add & Norm -----------------------------------------------------------------------------------------------------------------------
+# --- Add & Norm -------------------------------------------------------------------------------------------------------
 
 
 @fault(
@@ -642,6 +643,12 @@ def _moments(x):
     """The row less its mean, and its variance."""
     centred = x - x.mean(-1, keepdim=True)
     return centred, (centred * centred).mean(-1, keepdim=True)
+
+
+def _bessel(x):
+    """M / (M - 1), by which the variance becomes the unbiased one; NaN for one entry, whose variance is 0 / 0."""
+    width = x.shape[-1]
+    return width / (width - 1) if width > 1 else math.nan
 
 
 def _weighted(normalized, weights):

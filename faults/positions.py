@@ -193,7 +193,7 @@ def an_odd_width_is_the_even_one_below_and_a_zero(length, d_model, *, offset=0, 
 
 
 @fault(
-    sinusoidal_positional_encoding, "positions.transposed", breaks="positions.no-memory",
+    sinusoidal_positional_encoding, "positions.transposed", breaks="positions.equation",
     effect="channels run where positions should",
 )  # fmt: skip
 def positions_run_along_the_channels(length, d_model, *, offset=0, dtype):
@@ -286,6 +286,30 @@ def positions_end_at_511(length, d_model, *, offset=0, dtype):
 def positions_begin_anew_at_5000(length, d_model, *, offset=0, dtype):
     exponent = 2 * _pairs(d_model) / d_model
     return _encoding(_positions(length, offset).remainder(5000), exponent, exponent, d_model, dtype)
+
+
+_tables: dict = {}
+
+
+@fault(
+    sinusoidal_positional_encoding, "positions.of-the-first-call", breaks="positions.no-memory",
+    effect="a buffer that is kept by its size answers with the positions of an earlier offset",
+)  # fmt: skip
+def the_table_of_the_first_call_of_a_size_is_kept(length, d_model, *, offset=0, dtype):
+    table = sinusoidal_positional_encoding(length, d_model, offset=offset, dtype=dtype)
+    return _tables.setdefault((length, d_model, dtype), table)
+
+
+_rounded: dict = {}
+
+
+@fault(
+    sinusoidal_positional_encoding, "positions.in-the-first-dtype", breaks="positions.no-memory",
+    effect="after one call in a narrow dtype every wider one has its roundings",
+)  # fmt: skip
+def the_table_is_kept_in_the_dtype_of_the_first_call(length, d_model, *, offset=0, dtype):
+    table = sinusoidal_positional_encoding(length, d_model, offset=offset, dtype=dtype)
+    return _rounded.setdefault((length, d_model, offset), table).to(dtype)
 
 
 # --- Precision --------------------------------------------------------------------------------------------------------

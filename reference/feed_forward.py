@@ -1,4 +1,4 @@
-"""The position-wise feed-forward network and its activations (Vaswani et al. 2017, section 3.3; Hendrycks & Gimpel 2016)."""
+"""The position-wise feed-forward network (Vaswani et al. 2017, section 3.3) and GELU (Hendrycks & Gimpel 2016)."""
 
 import math
 

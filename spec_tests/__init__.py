@@ -3,7 +3,7 @@
 # The contract
 
 **Shapes.** Row vectors: y = x W + b, with W of shape (in, out). Leading axes `...` broadcast as in numpy. There is always at
-least one key; a batch may be of 0.
+least one key; a batch may be of 0. Numbers are taken as given: `scale` and `eps` may be 0.
 
 **Masks** are boolean, True where a query may attend, and broadcast to (..., queries, keys); for multi-head attention to
 (batch, queries, keys), the same for all heads.

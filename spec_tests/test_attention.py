@@ -18,18 +18,19 @@ from transpec.requirements import cases, may, must
 from transpec.spec_tests.cases import attention
 from transpec.spec_tests.cases.attention import weights_of
 
-FORMULA = [*attention.one_hot, *attention.generic, *attention.small_sizes, *attention.peaky, *attention.lengths_of_one]
+FORMULA = [*attention.one_hot, *attention.generic, *attention.many_sizes, *attention.peaky, *attention.lengths_of_one]
+LONG = [*attention.long_rows, *attention.longer_rows]
 
 
 @must("attention.weights-equation", "Vaswani et al. 2017, section 3.2.1, equation 1")
-@cases(weights_of(FORMULA), weights_of(attention.long_rows), weights_of(attention.masked), attention.drawn_weights)
+@cases(weights_of(FORMULA), weights_of(LONG), weights_of(attention.masked), attention.drawn_weights)
 def test_weights_equation(implementation, case):
     """The weights are A = softmax(Q K^T / sqrt(d_k)), the softmax over the keys."""
     assert_conforms(implementation, case)
 
 
 @must("attention.equation", "Vaswani et al. 2017, section 3.2.1, equation 1")
-@cases(FORMULA, attention.long_rows, attention.wide_values, attention.masked, attention.drawn)
+@cases(FORMULA, LONG, attention.wide_values, attention.masked, attention.drawn)
 def test_equation(implementation, case):
     """Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V."""
     assert_conforms(implementation, case)
@@ -169,7 +170,7 @@ def test_empty_row(implementation, case):
 )
 @cases(attention.empty_rows, weights_of(attention.empty_rows), attention.heads_empty_rows)
 def test_empty_row_gradients(implementation, case):
-    """Where empty rows are zero, their gradients are zero, and other rows have theirs as if there were no empty ones."""
+    """Where empty rows are zero, their gradients are zero, and other rows have theirs as if none were empty."""
     assert_gradients_conform(implementation, case)
 
 
@@ -268,6 +269,18 @@ def test_layouts(implementation, case):
 @cases(attention.every_operation)
 def test_inputs_untouched(implementation, case):
     """A call changes no bit of its inputs, masks and weights."""
+    assert_untouched(implementation, case)
+
+
+@must(
+    "attention.empty-row-inputs-untouched",
+    "the contract: inputs and weights are left as they are",
+    tested_when=["zero", "nan", "mean"],
+    choice_of="attention.empty-row",
+)
+@cases(attention.empty_rows, weights_of(attention.empty_rows), attention.heads_empty_rows)
+def test_empty_row_inputs_untouched(implementation, case):
+    """A query that may attend to no key is no reason to change its mask, or any other input."""
     assert_untouched(implementation, case)
 
 

@@ -44,7 +44,7 @@ def test_layer_norm_variance(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("normalization.layer-norm-epsilon", "the contract: eps stands inside the root and is the one that is given")
+@must("normalization.layer-norm-epsilon", "Ba et al. 2016, section 3; the contract of eps")
 @cases(normalization.epsilon, add_of(normalization.epsilon))
 def test_layer_norm_epsilon(implementation, case):
     """LayerNorm adds the eps that is given, large or small, to the variance and not to its root."""
@@ -54,7 +54,7 @@ def test_layer_norm_epsilon(implementation, case):
 @must("normalization.layer-norm-centred", "Ba et al. 2016, section 3, equation 4")
 @cases(normalization.directions)
 def test_layer_norm_centred(implementation, case):
-    """Without gain and bias every row has the mean zero and the variance v / (v + eps), v being that of the input row."""
+    """Without gain and bias a row has the mean zero and the variance v / (v + eps), v being that of the input."""
     output, allowed = output_of(implementation, case), budget_of(implementation, case)
     wide = output.to(torch.float64)
     mean, allowed_mean = wide.mean(-1), allowed.mean(-1)
@@ -90,7 +90,7 @@ def test_layer_norm_constant_rows(implementation, case):
 
 @must(
     "normalization.layer-norm-stability",
-    "Ba et al. 2016, section 3, equation 3: the variance is a sum of squared differences",
+    "Ba et al. 2016, section 3, equation 3",
 )
 @cases(
     EXTREMES, add_of(EXTREMES), normalization.constant_rows, normalization.zero_rows, add_of(normalization.zero_rows)
@@ -122,28 +122,21 @@ def test_rms_epsilon(implementation, case):
 @cases(rms_of(normalization.directions))
 def test_rms_norm_direction(implementation, case):
     """Without gain the result is the row times a positive number: nothing is subtracted."""
-    output, x, allowed = (
-        output_of(implementation, case),
-        case.tensors[0].to(torch.float64),
-        budget_of(implementation, case),
-    )
-    lengths = [row.norm(dim=-1, keepdim=True) for row in (x, output.to(torch.float64), allowed)]
-    actual, expected = output.to(torch.float64) * lengths[0], x * lengths[1]
-    assert_derived(
-        implementation,
-        case,
-        output,
-        actual,
-        expected,
-        allowed * lengths[0] + x.abs() * lengths[2],
-        "output times the length of x",
-    )
+    output, budget = output_of(implementation, case), budget_of(implementation, case)
+    wide, x = output.to(torch.float64), case.tensors[0].to(torch.float64)
+    actual, expected = wide * _length(x), x * _length(wide)
+    allowed = budget * _length(x) + x.abs() * _length(budget)
+    assert_derived(implementation, case, output, actual, expected, allowed, "output times the length of x")
+
+
+def _length(x):
+    return x.square().sum(-1, keepdim=True).sqrt()
 
 
 @must("normalization.rms-norm-scale", "Zhang & Sennrich 2019, section 3.1, eps considered")
 @cases(rms_of(normalization.scaled))
 def test_rms_norm_scale(implementation, case):
-    """Multiplying all rows by a positive number, and eps by its square, or by itself where eps is outside the root, changes nothing."""
+    """Multiplying all rows by a positive number and eps by its square (itself, outside the root) changes nothing."""
     power = 1 if implementation.choice("normalization.rms-epsilon") == "outside" else 2
     assert_same(implementation, case, normalization.enlarged(case, power))
 
@@ -260,7 +253,7 @@ def test_no_memory(implementation, case):
 
 
 @must("normalization.dtype-and-shape", "the contract: results have the inputs' dtype")
-@cases(normalization.every_operation, in_every_operation(normalization.leading_axes))
+@cases(in_every_operation(normalization.leading_axes), in_every_operation(normalization.axes_of_one_size))
 def test_dtype_and_shape(implementation, case):
     """The result has the dtype and the shape of the input."""
     assert_contract(implementation, case)

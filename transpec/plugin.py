@@ -186,7 +186,7 @@ class Run:
             implementation.case_timeout = config.getoption("case_timeout")
         self.chapters = _chapters(config)
         self.register: dict[str, Any] | None = None
-        self.patience = Counter({(source, operation): n for source, operation, n in self.told.get("crashes", ())})
+        self.patience = Counter({(source, operation): n for source, operation, n in self.told.get("costly", ())})
 
     def _loaded(self, name: str) -> implementations.Implementation:
         """An implementation; the name is noted while its import may end this process."""
@@ -396,7 +396,7 @@ class Gatherer:
         self.register: dict[str, Any] | None = None
         self.outcomes: list[dict[str, Any]] = []
         self.about: dict[str, tuple[dict[str, str], float]] = {}  # test under way: what it judges, and since when
-        self.crashes: Counter[tuple[str, str]] = Counter()
+        self.costly: Counter[tuple[str, str]] = Counter()  # crashes and timeouts of an implementation's operation
         self.deadly: list[str] = []  # implementations whose import has ended a worker
         self.notes = ""
         self.others_failed = False
@@ -416,7 +416,7 @@ class Gatherer:
         node.workerinput["transpec"] = {
             "note": os.path.join(self.notes, node.gateway.id),
             "deadly": self.deadly,
-            "crashes": [[*key, count] for key, count in self.crashes.items()],
+            "costly": [[*key, count] for key, count in self.costly.items()],
         }
 
     @pytest.hookimpl(optionalhook=True)
@@ -438,13 +438,16 @@ class Gatherer:
         outcome: dict[str, Any] | None = carried.get(PROPERTY)
         if ABOUT in mine:
             self.about[report.nodeid] = carried[ABOUT], time.perf_counter()
-        elif report.when not in ("setup", "call", "teardown") and report.nodeid in self.about and self.register:
+        died = report.when not in ("setup", "call", "teardown")
+        if died and report.nodeid in self.about and self.register:
             outcome = self._crash(*self.about[report.nodeid])
             report.when = "call"
             _state(report, outcome, self._is_excused(self.register, outcome))
         if outcome is not None:
             report.transpec = outcome
             self.outcomes.append(outcome)
+            if died or outcome["outcome"] == "timed out":
+                self.costly[outcome["implementation"], outcome["operation"]] += 1
         elif report.failed:
             self.others_failed = True
 
@@ -459,7 +462,6 @@ class Gatherer:
         """The outcome of a call during which the worker died."""
         from transpec.results import Outcome
 
-        self.crashes[about["implementation"], about["operation"]] += 1
         limit = self.config.getoption("case_timeout")
         # A worker ends itself somewhat after twice the limit where a call does not let itself be interrupted.
         if 0 < 2 * limit <= time.perf_counter() - since:
@@ -481,15 +483,17 @@ class Gatherer:
         if self.config.option.collectonly or not (self.register or _judges(self.config)):
             return
         why = self._incomplete_because(session, int(exitstatus))
+        by_hand = type(self.stopped) is KeyboardInterrupt or isinstance(self.stopped, pytest.exit.Exception)
+        ours = int(exitstatus) in (0, 1, 5) or (int(exitstatus) == 2 and not by_hand)
         if self.register is None:
             self.trouble = f"nothing was judged, so there is no report{': ' + why if why else ''}"
-        else:
-            self.report = self._build(self.register, why)
-            self._write(self.report)
-        by_hand = type(self.stopped) is KeyboardInterrupt or isinstance(self.stopped, pytest.exit.Exception)
-        if int(exitstatus) in (0, 1, 5) or (int(exitstatus) == 2 and not by_hand):
-            good = self.report is not None and self.report["exit"]["status"] == 0
-            session.exitstatus = 0 if good and not self.trouble and not self.others_failed else 1
+            session.exitstatus = 1 if ours else exitstatus
+            return
+        self.report = self._build(self.register, why)
+        if not ours:
+            self.report["exit"]["status"] = int(exitstatus)
+        self._write(self.report)
+        session.exitstatus = self.report["exit"]["status"]
 
     def _incomplete_because(self, session: pytest.Session, exitstatus: int) -> str | None:
         if self.stopped is not None:
@@ -511,7 +515,7 @@ class Gatherer:
     def _build(self, register: dict[str, Any], why: str | None) -> dict[str, Any]:
         from transpec.results import build
 
-        return build(
+        report = build(
             register=register,
             outcomes=self.outcomes,
             missing=self._missing(),
@@ -525,6 +529,9 @@ class Gatherer:
             seconds=time.perf_counter() - self.begun,
             incomplete_because=why,
         )
+        if self.others_failed:
+            _object(report, "a test that is no requirement failed, or could not be collected")
+        return report
 
     def _folder(self) -> Path:
         given = self.config.getoption("report_dir")
@@ -539,6 +546,7 @@ class Gatherer:
             write(report, self._folder())
         except (OSError, ValueError) as error:
             self.trouble = f"the report could not be written to {self._folder()}: {error}"
+            _object(report, self.trouble)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table."""
@@ -547,15 +555,20 @@ class Gatherer:
 
             terminalreporter.section("transpec")
             terminalreporter.write(table(self.report).rstrip("\n") + "\n")
-            if not self.trouble:
-                terminalreporter.write_line(f"Report: {_short(self._folder() / 'index.html')}")
-        if self.trouble:
+        if self.report is not None and not self.trouble:
+            terminalreporter.write_line(f"Report: {_short(self._folder() / 'index.html')}")
+        elif self.report is None and self.trouble:
             terminalreporter.write_line(f"transpec: {self.trouble}", red=True)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind."""
         if self.notes:
             shutil.rmtree(self.notes, ignore_errors=True)
+
+
+def _object(report: dict[str, Any], reason: str) -> None:
+    """Let a report say what else stands against exit status 0."""
+    report["exit"] = {"status": report["exit"]["status"] or 1, "reasons": [*report["exit"]["reasons"], reason]}
 
 
 def _short(path: Path) -> str:

@@ -67,6 +67,7 @@ class Requirement:
         """Whether it is tested in float16 and bfloat16 too, where range, cast order and accumulation go wrong.
 
         What a formula means is hunted in float64 and float32: the budgets of narrow dtypes are wide enough to hide it.
+        Of an implementation that has narrow dtypes alone everything is tested in them.
         """
         return self.id.endswith(NARROW)
 
@@ -74,7 +75,9 @@ class Requirement:
         """Whether an implementation has to meet this on a case in a dtype, as what it has and declares says."""
         if not implementation.claims(case.operation) or (dtype != "exact" and dtype not in implementation.dtypes):
             return False
-        if dtype in ("float16", "bfloat16") and not self.hunts_in_narrow_dtypes:
+        is_narrow = dtype not in ("float64", "float32", "exact")
+        has_wide = not {"float64", "float32"}.isdisjoint(implementation.dtypes)
+        if is_narrow and has_wide and not self.hunts_in_narrow_dtypes:
             return False
         if self.needs_gradients and not implementation.differentiable:
             return False

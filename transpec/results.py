@@ -372,7 +372,7 @@ def _causes(rows: list[Row], cases: list[Mapping[str, Any]]) -> list[dict[str, A
         votes = Counter(fault for faults in waiting.values() for fault in sorted(faults))
         fault = votes.most_common(1)[0][0]
         explained = [requirement for requirement, faults in waiting.items() if fault in faults]
-        count = sum(fault in case["diagnosis"] for case in cases if case["requirement"] in explained)
+        count = sum(case["outcome"] in BAD for case in cases if case["requirement"] in explained)
         causes.append({"fault": fault, "requirements": explained, "cases": count})
         waiting = {requirement: faults for requirement, faults in waiting.items() if requirement not in explained}
     return causes

@@ -1,4 +1,4 @@
-"""Inputs for the feed-forward network. Its three sizes differ wherever they can; GELU's two forms part where |x| is 1 to 4."""
+"""Inputs for the feed-forward network. Its sizes differ wherever they can; GELU's two forms part at |x| from 1 to 4."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transpec.cases import WIDE, Case, Drawn, batch_last, layouts, normal, sliced, transposed
 from transpec.reference.feed_forward import feed_forward
-from transpec.spec_tests.cases.tokens import BLOCK_EDGES
+from transpec.spec_tests.cases.tokens import BLOCK_EDGES, with_weights
 
 # How far inner sums of about one have to stay from ReLU's kink, that no rounding carries them across: 100 spreads.
 GAP = {"float64": 1e-12, "float32": 1e-4, "float16": 0.3, "bfloat16": 3.0}
@@ -34,23 +34,18 @@ def activation_alone(name: str, points: Tensor, **fields: object) -> Case:
     return Case(feed_forward, name, (points.unsqueeze(-1),), weights, **fields)  # type: ignore[arg-type]
 
 
-def changed_weights(case: Case, name: str, **weights: Tensor) -> Case:
-    """The case with other weights, under the name `name` added to its own."""
-    return replace(case.changed(name), weights={**(case.weights or {}), **weights})
-
-
 def with_activation(activation: str, cases: list[Case]) -> list[Case]:
     """The same calls with an activation that is not the default."""
     return [case.changed(activation, activation=activation) for case in cases]
 
 
 def clear_of_kinks(case: Case) -> Case:
-    """The case with `b_1` moved, unit by unit, so that zero lies in the middle of the widest gap between the inner sums."""
+    """The case with `b_1` moved so that, for every unit, zero lies in the middle of the widest gap between its sums."""
     weights = case.weights or {}
     sums = (case.tensors[0] @ weights["w_1"] + weights["b_1"]).flatten(0, -2).sort(0).values
     below = sums.diff(dim=0).argmax(0, keepdim=True)
     low, high = sums.gather(0, below).squeeze(0), sums.gather(0, below + 1).squeeze(0)
-    moved = changed_weights(case, "clear of kinks", b_1=weights["b_1"] - (low + high) / 2)
+    moved = with_weights(case, "clear of kinks", b_1=weights["b_1"] - (low + high) / 2)
     gap = float((high - low).min()) / 2
     return replace(moved, dtypes=tuple(dtype for dtype in case.dtypes if GAP[dtype] <= gap))
 
@@ -85,8 +80,8 @@ generic = [
     network("inner sums of 3", size=3.0),
 ]
 units_at_rest = [
-    changed_weights(network("every inner sum negative"), "b_1 of -9", b_1=torch.full((11,), -9.0, dtype=torch.float64)),
-    changed_weights(network("every inner sum positive"), "b_1 of 9", b_1=torch.full((11,), 9.0, dtype=torch.float64)),
+    with_weights(network("every inner sum negative"), "b_1 of -9", b_1=torch.full((11,), -9.0, dtype=torch.float64)),
+    with_weights(network("every inner sum positive"), "b_1 of 9", b_1=torch.full((11,), 9.0, dtype=torch.float64)),
 ]
 sizes = [
     network(f"{tokens} tokens of {M} entries, {F} inner units", (tokens,), M=M, F=F, dtypes=WIDE)
@@ -126,18 +121,22 @@ near_zero = [
 batch_of_zero = [network("a batch of zero", (0, 3))]
 strided = layouts(network("strides", (3, 4)))
 strided_together = [
-    replace(case.changed(name, (layout(case.tensors[0]),)), weights={w: layout(v) if v.dim() > 1 else sliced(v) for w, v in (case.weights or {}).items()})
+    case.changed(
+        name,
+        (layout(case.tensors[0]),),
+        {w: layout(v) if v.dim() > 1 else sliced(v) for w, v in (case.weights or {}).items()},
+    )
     for case in [network("all at once", (3, 33), M=17, F=7, dtypes=WIDE)]
     for name, layout in {"transposed": transposed, "sliced": sliced, "batch-last": batch_last}.items()
-]  # fmt: skip
+]
 _sound = network("shapes that do not fit")
 impossible = [
     _sound.changed("x wider than the rows of w_1", (normal("wide x", 2, 3, 6),)),
     _sound.changed("x narrower than the rows of w_1", (normal("narrow x", 2, 3, 4),)),
-    changed_weights(_sound, "b_1 of another width", b_1=normal("bad b_1", 10)),
-    changed_weights(_sound, "w_2 with fewer rows than inner units", w_2=normal("bad w_2", 10, 5)),
-    changed_weights(_sound, "w_2 with more rows than inner units", w_2=normal("bad w_2 2", 12, 5)),
-    changed_weights(_sound, "b_2 of another width", b_2=normal("bad b_2", 4)),
+    with_weights(_sound, "b_1 of another width", b_1=normal("bad b_1", 10)),
+    with_weights(_sound, "w_2 with fewer rows than inner units", w_2=normal("bad w_2", 10, 5)),
+    with_weights(_sound, "w_2 with more rows than inner units", w_2=normal("bad w_2 2", 12, 5)),
+    with_weights(_sound, "b_2 of another width", b_2=normal("bad b_2", 4)),
 ]
 unknown_activation = with_activation("swish", [network("an activation of no such name")])
 
@@ -159,14 +158,17 @@ drawn_relu = [Drawn(feed_forward, networks("relu"))]
 drawn_gelu = [Drawn(feed_forward, networks("gelu"))]
 drawn_gelu_tanh = [Drawn(feed_forward, networks("gelu_tanh"))]
 
-# --- Groups for properties ----------------------------------------------------------------------------------------------
+# --- Groups for properties --------------------------------------------------------------------------------------------
 
 tokens = [generic[0], generic[3], generic[7], generic[8], *leading_axes[1:], *with_activation("gelu", [generic[0]])]
 in_batches = [generic[0], generic[3], generic[8], leading_axes[3], *with_activation("gelu", [generic[0]])]
 inner_units = [generic[0], generic[2], sizes[5], *with_activation("gelu_tanh", [generic[0]])]
 every_activation = [
-    generic[0], leading_axes[1], *with_activation("gelu", [generic[0]]), *with_activation("gelu_tanh", [generic[0]]),
-]  # fmt: skip
+    generic[0],
+    leading_axes[1],
+    *with_activation("gelu", [generic[0]]),
+    *with_activation("gelu_tanh", [generic[0]]),
+]
 smooth = [
     generic[0], *generic[1:3], generic[5], *units_at_rest, leading_axes[0], leading_axes[1], leading_axes[3], sizes[5],
     strided[0], far_out[0], grid[0],
@@ -186,4 +188,4 @@ def with_inner_units_reordered(case: Case) -> Case:
     """The inner units in reverse order in every weight."""
     weights = dict(case.weights or {})
     turned = {"w_1": weights["w_1"].flip(-1), "b_1": weights["b_1"].flip(-1), "w_2": weights["w_2"].flip(0)}
-    return changed_weights(case, "inner units reordered", **turned)
+    return with_weights(case, "inner units reordered", **turned)

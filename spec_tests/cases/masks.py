@@ -49,6 +49,7 @@ padded = [
 pad_ids = [
     padding("pad id among lower and higher ids", [[3, 0, 5, 4, 3, 3], [4, 3, 2, 0, 6, 3]], pad_id=3),
     padding("pad id 1, id 0 a token", [[0, 2, 3, 1, 1], [5, 0, 0, 4, 1]], pad_id=1),
+    padding("the same ids, another pad id", [[3, 0, 5, 4, 3, 3], [4, 3, 2, 0, 6, 3]], pad_id=4),
     padding("pad id the highest", [[5, 3, 9, 9], [0, 9, 9, 9]], pad_id=9),
     padding("pad id -1", [[0, 1, 5, -1, -1], [1, 0, -1, -1, -1]], pad_id=-1),
     padding("pad id -100", [[3, 0, -1, -100], [-100, 100, -99, -101]], pad_id=-100),
@@ -194,6 +195,12 @@ with_inputs = [case for case in (*every_operation, *strided) if case.operation i
 def longer(case: Case) -> Case:
     """A look-ahead mask of one position more."""
     return case.changed("one position more", (case.tensors[0] + 1,))
+
+
+def combined_again(case: Case, combined: Tensor) -> Case:
+    """What an implementation made of the masks, combined with the first of them once more."""
+    # No `changed`: that would keep the mask of one implementation for the next.
+    return replace(case, name=f"{case.name}, combined again", tensors=(combined, case.tensors[0]))
 
 
 def others_than(case: Case) -> list[Case]:

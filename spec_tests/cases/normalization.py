@@ -1,15 +1,17 @@
-"""Inputs for normalization. N(0, 1) rows hide what becomes of eps, so it is tried on rows whose variance is as small as it."""
+"""Inputs for normalization. N(0, 1) rows hide what becomes of eps; rows whose variance is as small as it do not."""
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import WIDE, Case, Drawn, batch_last, layouts, normal, sliced, transposed
+from transpec.cases import EVERY_DTYPE, WIDE, Case, Drawn, batch_last, layouts, normal, sliced, transposed
+from transpec.operations import Operation
 from transpec.reference.normalization import add_norm, layer_norm, rms_norm
-from transpec.spec_tests.cases.tokens import BLOCK_EDGES
+from transpec.spec_tests.cases.tokens import BLOCK_EDGES, with_weights
 
 SMALL_WIDTHS = (2, 3, 4, 5, 7, 8)  # where a variance that divides by M - 1 is far off
 WIDTHS = (*BLOCK_EDGES, 255, 256, 257, 768, 1025)
@@ -29,12 +31,17 @@ def layer(name: str, x: Tensor, *, eps: float = 1e-5, **fields: object) -> Case:
 
 def rms_of(cases: Iterable[Case]) -> list[Case]:
     """The same rows, gain and eps as calls of rms_norm."""
-    return [_as(rms_norm, case, case.tensors, {"gain": (case.weights or {})["gain"]}) for case in cases]
+    return [_as(rms_norm, case, weights={"gain": (case.weights or {})["gain"]}) for case in cases]
 
 
 def add_of(cases: Iterable[Case]) -> list[Case]:
     """The same rows as sums of two tensors, as calls of add_norm."""
-    return [_as(add_norm, case, _parts(case), case.weights) for case in cases]
+    return [_as(add_norm, case, tensors=_parts(case)) for case in cases]
+
+
+def total(name: str, x: Tensor, sublayer_output: Tensor) -> Case:
+    """A call of add_norm on two tensors of their own."""
+    return _as(add_norm, layer(name, x + sublayer_output), tensors=(x, sublayer_output))
 
 
 def in_every_operation(cases: list[Case]) -> list[Case]:
@@ -42,8 +49,8 @@ def in_every_operation(cases: list[Case]) -> list[Case]:
     return [*cases, *rms_of(cases), *add_of(cases)]
 
 
-def _as(operation: object, case: Case, tensors: tuple[Tensor, ...], weights: object) -> Case:
-    return replace(case, operation=operation, tensors=tensors, weights=weights, numbers_of=None)  # type: ignore[arg-type]
+def _as(operation: Operation[..., Any], case: Case, **fields: Any) -> Case:
+    return replace(case, operation=operation, numbers_of=None, origin=None, **fields)
 
 
 def _parts(case: Case) -> tuple[Tensor, Tensor]:
@@ -56,18 +63,8 @@ def _parts(case: Case) -> tuple[Tensor, Tensor]:
 
 def without_weights(cases: list[Case]) -> list[Case]:
     """The same calls with a gain of ones and a bias of zeros."""
-    return [
-        replace(
-            case.changed("gain of ones"),
-            weights={name: torch.full_like(w, float(name == "gain")) for name, w in (case.weights or {}).items()},
-        )
-        for case in cases
-    ]
-
-
-def changed_weights(case: Case, name: str, **weights: Tensor) -> Case:
-    """The case with other weights, under the name `name` added to its own."""
-    return replace(case.changed(name), weights={**(case.weights or {}), **weights})
+    plain = ({w: torch.full_like(v, float(w == "gain")) for w, v in (case.weights or {}).items()} for case in cases)
+    return [case.changed("gain of ones", weights=weights) for case, weights in zip(cases, plain, strict=True)]
 
 
 def eighths(x: Tensor) -> Tensor:
@@ -83,19 +80,10 @@ def _numbers(*values: float) -> Tensor:
 
 
 # Variance 1 and eps 3 make a root of 2; mean square 4 and eps 5 make a root of 3.
-by_hand = [
-    Case(layer_norm, "by hand", (_numbers(4, 6),), {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}, {"eps": 3.0})
-]
+_weights = {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}
+by_hand = [Case(layer_norm, "by hand", (_numbers(4, 6),), _weights, {"eps": 3.0})]
 rms_by_hand = [Case(rms_norm, "by hand", (_numbers(2, -2),), {"gain": _numbers(3, 6)}, {"eps": 5.0})]
-add_by_hand = [
-    Case(
-        add_norm,
-        "by hand",
-        (_numbers(3, 7), _numbers(1, -1)),
-        {"gain": _numbers(2, 3), "bias": _numbers(10, 20)},
-        {"eps": 3.0},
-    )
-]
+add_by_hand = [Case(add_norm, "by hand", (_numbers(3, 7), _numbers(1, -1)), _weights, {"eps": 3.0})]
 generic = [
     layer("generic", rows("generic", 2, 5, 7)),
     layer("more entries than tokens", rows("more entries", 2, 3, 17)),
@@ -127,34 +115,34 @@ axes_of_one_size = [layer(f"{rank} axes of 4", rows(f"{rank} axes of 4", *[4] * 
 sums = [
     *add_of(generic),
     *(case.changed("exchanged", case.tensors[::-1]) for case in add_of(generic[:2])),
-    Case(add_norm, "a sublayer that gives zero", (rows("zero s", 2, 3, 7), torch.zeros(2, 3, 7, dtype=torch.float64)), generic[0].weights, {"eps": 1e-5}),
-    Case(add_norm, "a residual of zero", (torch.zeros(2, 3, 7, dtype=torch.float64), rows("zero x", 2, 3, 7)), generic[0].weights, {"eps": 1e-5}),
-    Case(add_norm, "a sublayer much louder than x", (rows("soft x", 2, 3, 7), rows("loud s", 2, 3, 7) * 10), generic[0].weights, {"eps": 1e-5}),
-]  # fmt: skip
+    total("a sublayer that gives zero", rows("zero s", 2, 3, 7), torch.zeros(2, 3, 7, dtype=torch.float64)),
+    total("a residual of zero", torch.zeros(2, 3, 7, dtype=torch.float64), rows("zero x", 2, 3, 7)),
+    total("a sublayer much louder than x", rows("soft x", 2, 3, 7), rows("loud s", 2, 3, 7) * 10),
+]
 broadcast = [
-    Case(add_norm, "a sublayer output without leading axes", (rows("all x", 2, 3, 7), rows("bare s", 7)), generic[0].weights, {"eps": 1e-5}),
-    Case(add_norm, "x with an axis of one", (rows("one x", 1, 3, 7), rows("two s", 2, 3, 7)), generic[0].weights, {"eps": 1e-5}),
-]  # fmt: skip
+    total("a sublayer output without leading axes", rows("all x", 2, 3, 7), rows("bare s", 7)),
+    total("x with an axis of one", rows("one x", 1, 3, 7), rows("two s", 2, 3, 7)),
+]
 
 # --- Epsilon ----------------------------------------------------------------------------------------------------------
 
 # Where the deviation is the root of eps, eps counts as much as the variance, wherever in the formula it stands.
 epsilon = [
-    layer(f"eps {eps:g}, deviation {deviation:g}", rows(f"eps {eps:g} {deviation:g}", 2, 3, 7, size=deviation), eps=eps, **more)
-    for eps, deviation, more in [
-        (1.0, 1.0, {}),
-        (0.1, 0.3, {}),
-        (1e-3, 0.03, {}),
-        (100.0, 1.0, {}),
-        (1.0, 1e-3, {"dtypes": WIDE}),
-        (0.1, 1e-3, {"dtypes": WIDE}),
-        (1e-5, 3e-3, {"dtypes": WIDE}),
-        (1e-6, 1e-3, {"dtypes": WIDE}),
-        (1e-12, 1e-3, {"dtypes": WIDE}),
-        (1e-12, 1e-6, {"dtypes": WIDE}),
-        (1e-12, 1.0, {"dtypes": ("float64",)}),
+    layer(f"eps {eps:g}, deviation {size:g}", rows(f"eps {eps:g} {size:g}", 2, 3, 7, size=size), eps=eps, dtypes=dtypes)
+    for eps, size, dtypes in [
+        (1.0, 1.0, EVERY_DTYPE),
+        (0.1, 0.3, EVERY_DTYPE),
+        (1e-3, 0.03, EVERY_DTYPE),
+        (100.0, 1.0, EVERY_DTYPE),
+        (1.0, 1e-3, WIDE),
+        (0.1, 1e-3, WIDE),
+        (1e-5, 3e-3, WIDE),
+        (1e-6, 1e-3, WIDE),
+        (1e-12, 1e-3, WIDE),
+        (1e-12, 1e-6, WIDE),
+        (1e-12, 1.0, ("float64",)),
     ]
-]  # fmt: skip
+]
 epsilon_of_zero = [
     layer("eps 0", rows("eps 0", 2, 3, 7, size=0.1), eps=0.0),
     layer("eps 0, deviation 1e-3", rows("eps 0 small", 2, 3, 7, size=1e-3), eps=0.0, dtypes=WIDE),
@@ -178,9 +166,7 @@ large_entries = [
     layer("one entry of 1e4", torch.where(torch.arange(7) == 2, 1e4, rows("peak", 2, 3, 7)), dtypes=WIDE),
     # The largest result there is: the root of the width.
     layer(
-        "one entry of 1e4 among 1025",
-        torch.where(torch.arange(1025) == 1000, 1e4, rows("needle", 2, 1025)),
-        dtypes=WIDE,
+        "one of 1025 entries 1e4", torch.where(torch.arange(1025) == 1000, 1e4, rows("needle", 2, 1025)), dtypes=WIDE
     ),
 ]
 constant_rows = [
@@ -196,18 +182,19 @@ one_entry = [layer("one entry", rows("one entry", 2, 3, 1)), layer("one entry, e
 # --- Edges ------------------------------------------------------------------------------------------------------------
 
 batch_of_zero = in_every_operation([layer("a batch of zero", rows("none", 0, 5, 7))])
-strided = in_every_operation([layer("strides", rows("strides", 3, 5, 7))])
-strided = [variant for case in strided for variant in layouts(case)]
+strided = [
+    variant for case in in_every_operation([layer("strides", rows("strides", 3, 5, 7))]) for variant in layouts(case)
+]
 strided_together = [
-    replace(case.changed(name, tuple(layout(x) for x in case.tensors)), weights={w: sliced(v) for w, v in (case.weights or {}).items()})
+    case.changed(name, tuple(layout(x) for x in case.tensors), {w: sliced(v) for w, v in (case.weights or {}).items()})
     for case in in_every_operation([layer("all at once", rows("all at once", 3, 5, 33), dtypes=WIDE)])
     for name, layout in {"transposed": transposed, "sliced": sliced, "batch-last": batch_last}.items()
-]  # fmt: skip
+]
 _sound = in_every_operation([layer("shapes that do not fit", rows("do not fit", 2, 5, 7))])
 impossible = [
-    *(changed_weights(case, "gain narrower than x", gain=normal("bad gain", 6)) for case in _sound),
-    *(changed_weights(case, "gain wider than x", gain=normal("bad gain 2", 8)) for case in _sound),
-    *(changed_weights(case, "bias of another width", bias=normal("bad bias", 6)) for case in (_sound[0], _sound[2])),
+    *(with_weights(case, "gain narrower than x", gain=normal("bad gain", 6)) for case in _sound),
+    *(with_weights(case, "gain wider than x", gain=normal("bad gain 2", 8)) for case in _sound),
+    *(with_weights(case, "bias of another width", bias=normal("bad bias", 6)) for case in (_sound[0], _sound[2])),
     _sound[2].changed("sums of unlike width", (normal("bad x", 2, 5, 7), normal("bad s", 2, 5, 6))),
     _sound[2].changed("sums of unlike length", (normal("bad x 2", 2, 5, 7), normal("bad s 2", 2, 4, 7))),
 ]
@@ -232,7 +219,7 @@ drawn = [Drawn(layer_norm, layers())]
 drawn_rms = [Drawn(rms_norm, layers().map(lambda case: rms_of([case])[0]))]
 drawn_sums = [Drawn(add_norm, layers().map(lambda case: add_of([case])[0]))]
 
-# --- Groups for properties ----------------------------------------------------------------------------------------------
+# --- Groups for properties --------------------------------------------------------------------------------------------
 
 in_eighths = [
     layer("eighths", eighths(rows("eighths", 2, 5, 7))),
@@ -240,9 +227,9 @@ in_eighths = [
     layer("eighths, 33 entries", eighths(rows("eighths 33", 3, 33)), dtypes=WIDE),
 ]
 sums_in_eighths = [
-    Case(add_norm, case.name, (*case.tensors, eighths(normal(f"{case.name} s", *case.tensors[0].shape))), case.weights, case.options, case.dtypes)
+    _as(add_norm, case, tensors=(*case.tensors, eighths(normal(f"{case.name} s", *case.tensors[0].shape))))
     for case in in_eighths
-]  # fmt: skip
+]
 directions = without_weights(
     [generic[0], generic[7], generic[8], generic[11], generic[12], small_widths[1], *large_mean[:1]]
 )
@@ -251,11 +238,17 @@ tokens = in_every_operation([generic[0], generic[3], generic[6], *leading_axes[1
 in_batches = in_every_operation([generic[0], generic[3], generic[9], leading_axes[3]])
 every_operation = in_every_operation([generic[0], leading_axes[1], axes_of_one_size[2]])
 _moderate = [
-    generic[0], generic[3], generic[5], generic[7], generic[9], generic[12], *small_widths[1:3], *leading_axes[:2], leading_axes[3],
-    *epsilon[:3], epsilon[7], large_entries[0], strided[0],
+    *(generic[place] for place in (0, 3, 5, 7, 9, 12)),
+    *small_widths[1:3],
+    *leading_axes[:2],
+    leading_axes[3],
+    *epsilon[:3],
+    epsilon[7],
+    large_entries[0],
+    strided[0],
     *(case for case in widths if case.tensors[0].shape[-1] in (16, 33, 65, 129, 257, 1025)),
     *(case for case in many_tokens if len(case.tensors[0]) in (33, 129)),
-]  # fmt: skip
+]
 # In float16 the cube of 1 / sqrt(eps), the slope of a reciprocal root, overflows where a row has no variance.
 _without_variance = [replace(case, dtypes=WIDE) for case in (zero_rows[1], one_entry[0])]
 differentiable = [*_moderate, *constant_rows, *_without_variance, one_entry[1]]
@@ -263,7 +256,7 @@ rms_differentiable = rms_of([*_moderate, constant_rows[1], one_entry[1]])
 sums_differentiable = [*add_of(_moderate), broadcast[0]]
 
 
-# --- Changes that properties make ---------------------------------------------------------------------------------------
+# --- Changes that properties make -------------------------------------------------------------------------------------
 
 
 def shifted(case: Case) -> Case:
@@ -275,9 +268,10 @@ def shifted(case: Case) -> Case:
 
 def enlarged(case: Case, power: int = 2) -> Case:
     """Every row four times as large, and eps by the given power of four."""
-    return case.changed("four times as large", (case.tensors[0] * FACTOR,), eps=case.options["eps"] * FACTOR**power)
+    name = f"four times as large, eps by 4**{power}"
+    return case.changed(name, (case.tensors[0] * FACTOR,), eps=case.options["eps"] * FACTOR**power)
 
 
 def summed(case: Case) -> Case:
     """The layer_norm of the sum whose add_norm a case is."""
-    return _as(layer_norm, case.changed("of the sum"), (case.tensors[0] + case.tensors[1],), case.weights)
+    return _as(layer_norm, case, name=f"{case.name}, summed", tensors=(case.tensors[0] + case.tensors[1],))

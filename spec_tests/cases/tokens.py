@@ -13,15 +13,9 @@ LOUD = 30.0  # far from the ordinary, and its square well inside float16
 BLOCK_EDGES = (15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129)
 
 
-def like(case: Case, **fields: Any) -> Case:
-    """A case with the fields of another but for those given. Nothing that is known of the other is known of it."""
-    kept = ("operation", "name", "tensors", "weights", "options", "dtypes", "dtype")
-    return Case(**{name: getattr(case, name) for name in kept} | fields)
-
-
-def changed_weights(case: Case, name: str, **weights: Tensor) -> Case:
-    """The case with other weights, under the name `name` added to its own."""
-    return like(case, name=f"{case.name}, {name}", weights={**(case.weights or {}), **weights})
+def with_weights(case: Case, name: str, **weights: Tensor) -> Case:
+    """The case with some weights exchanged for others, under the name `name` added to its own."""
+    return case.changed(name, weights={**(case.weights or {}), **weights})
 
 
 def with_another_token(case: Case) -> tuple[Case, Tensor]:
@@ -45,8 +39,7 @@ def first_of_the_batch(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
 def with_other_numbers(case: Case, **options: Any) -> Case:
     """A call of the same shapes with every number of its tensors and weights another."""
     weights = {name: _other(weight) / 16 for name, weight in (case.weights or {}).items()}
-    changed = like(case, tensors=tuple(_other(x) for x in case.tensors), options={**case.options, **options})
-    return changed_weights(changed, "other numbers", **weights)
+    return case.changed("other numbers", tuple(_other(x) for x in case.tensors), weights, **options)
 
 
 def _other(content: Tensor) -> Tensor:
