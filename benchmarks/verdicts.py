@@ -61,7 +61,17 @@ def main() -> None:
     torch.set_num_threads(1)
     requirements.load()
     catalogue.load()
-    headers = ["in one process", "verdicts", "cases", "s", "s a verdict", "cases/s", "implementation", "oracle", "harness"]
+    headers = [
+        "in one process",
+        "verdicts",
+        "cases",
+        "s",
+        "s a verdict",
+        "cases/s",
+        "implementation",
+        "oracle",
+        "harness",
+    ]
     print("\n" + tabulate([shares(name) for name in names], headers=headers, disable_numparse=True))
 
 

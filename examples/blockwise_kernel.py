@@ -23,7 +23,9 @@ def scaled_dot_product_attention(query, key, value, *, mask=None, scale=None):
     dtype = query.dtype
     query, key, value = (x.to(torch.promote_types(dtype, torch.float32)) for x in (query, key, value))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2], () if mask is None else mask.shape[:-2])
+    lead = torch.broadcast_shapes(
+        query.shape[:-2], key.shape[:-2], value.shape[:-2], () if mask is None else mask.shape[:-2]
+    )
     queries, keys = query.shape[-2], key.shape[-2]
     if value.shape[-2] != keys:
         raise ValueError(f"as many values as keys are needed: got {value.shape[-2]} and {keys}")

@@ -1,6 +1,6 @@
 """A deliberately wrong implementation. Both mistakes are real ones, run without an error, and train without an error.
 
-    pytest --impl examples/wrong_kernel.py
+pytest --impl examples/wrong_kernel.py
 """
 
 import numpy as np

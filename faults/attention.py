@@ -332,8 +332,9 @@ def running_sums_are_not_rescaled_to_a_new_maximum(query, key, *, mask=None, sca
     for block in scores.split(BLOCK, -1):
         highest = torch.maximum(highest, block.detach().amax(-1, keepdim=True))
         powers.append(torch.exp(block - highest.masked_fill(highest == -math.inf, 0.0)))
-    total = sum(block.sum(-1, keepdim=True) for block in powers)
-    return torch.cat(powers, -1) / total.masked_fill(total == 0, 1.0)
+    weights = torch.cat(powers, -1)
+    total = weights.sum(-1, keepdim=True)
+    return weights / total.masked_fill(total == 0, 1.0)
 
 
 @fault(
@@ -835,7 +836,7 @@ def the_scale_is_multiplied_into_the_weights_themselves(query, key, value, weigh
     return output
 
 
-_masks = {}
+_masks: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
 
 
 @fault(
@@ -848,7 +849,23 @@ def the_mask_of_the_first_call_of_its_shape_is_kept(query, key, *, mask=None, sc
     return attention_weights(query, key, mask=mask, scale=scale)
 
 
-_lengths = {}
+_fills: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+@fault(
+    attention_weights, "attention.mask-by-address", breaks="attention.no-memory",
+    effect="a mask that is written anew in its buffer hides what it hid at first",
+)  # fmt: skip
+def a_mask_is_known_by_its_address(query, key, *, mask=None, scale=None):
+    if mask is not None:
+        held, copy = _fills.get("last", (mask, mask.clone()))
+        if held is not mask:  # holding it keeps its address from being given to another
+            held, copy = mask, mask.clone()
+        _fills["last"], mask = (held, copy), copy
+    return attention_weights(query, key, mask=mask, scale=scale)
+
+
+_lengths: dict[tuple[torch.Size, torch.dtype], int] = {}
 
 
 @fault(

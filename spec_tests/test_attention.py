@@ -9,6 +9,7 @@ from transpec.judgement import (
     assert_gradients_conform,
     assert_identical,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -18,7 +19,14 @@ from transpec.requirements import cases, may, must
 from transpec.spec_tests.cases import attention
 from transpec.spec_tests.cases.attention import weights_of
 
-FORMULA = [*attention.one_hot, *attention.generic, *attention.many_sizes, *attention.peaky, *attention.lengths_of_one]
+FORMULA = [
+    *attention.one_hot,
+    *attention.generic,
+    *attention.one_size,
+    *attention.many_sizes,
+    *attention.peaky,
+    *attention.lengths_of_one,
+]
 LONG = [*attention.long_rows, *attention.longer_rows]
 
 
@@ -288,9 +296,10 @@ def test_empty_row_inputs_untouched(implementation, case):
 @cases(attention.every_operation)
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, of other numbers, masks or lengths."""
-    output_of(implementation, case)
+    other = attention.with_other_numbers(case)
     output_of(implementation, attention.with_more_keys(case))
-    assert_conforms(implementation, attention.with_other_numbers(case))
+    assert_remembers_nothing(implementation, case, other)
+    assert_conforms(implementation, other)
     assert_conforms(implementation, case)
 
 

@@ -1,7 +1,7 @@
 """The kill matrix: which requirement catches which fault, on which case, by what margin.
 
-`python -m tests.kill` writes docs/kill-matrix.md. An implementation with a fault is the reference with the fault injected,
-so that a mistake in an operation is also felt in those that are built on it.
+`python -m tests.kill` writes docs/kill-matrix.md. An implementation with a fault is the reference with the fault
+injected, so that a mistake in an operation is also felt in those that are built on it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Faulty(Torch):
 
 
 class Fixed(Torch):
-    """One operation that answers with something made of the right answer's shape and its arguments, whatever is asked."""
+    """One operation, which answers with something made of the right answer's shape and of its arguments."""
 
     def __init__(self, operation: Operation[..., Any], answer: Callable[..., Tensor]) -> None:
         def call(*args: Any, **options: Any) -> Tensor:
@@ -84,7 +84,7 @@ class Kill:
 
     @property
     def margin(self) -> float:
-        """How many budgets off; infinite where it is no matter of numbers, but of a raise, a shape, a dtype or a bit."""
+        """How many budgets off; infinite where numbers are not the matter, but a raise, a shape, a dtype or a bit."""
         return math.inf if self.outcome.ratio is None else self.outcome.ratio
 
     @property
@@ -198,90 +198,95 @@ def is_degenerate(case: Case, answer: Callable[..., Tensor]) -> bool:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one fault: its first kill under each requirement, and the worst under the one that must catch it."""
+    """What became of one fault: its kill by the requirement that owes one, the worst in float32, and who else kills."""
 
     fault: Fault
-    kills: dict[str, Kill]
-    worst: float
-
-    @property
-    def owed(self) -> Kill | None:
-        """The kill by the requirement that must catch it."""
-        return self.kills.get(self.fault.breaks)
+    owed: Kill | None
+    in_float32: float | None
+    others: tuple[str, ...]
 
 
 def row_of(fault: Fault, stated: dict[str, Requirement]) -> Row:
-    """The row of one fault: every requirement, and every case of the one that must catch it."""
-    found = {id: first_kill(fault, requirement) for id, requirement in stated.items()}
-    worst = max((kill.margin for kill in kills(fault, stated[fault.breaks])), default=0.0)
-    return Row(fault, {id: kill for id, kill in found.items() if kill is not None}, worst)
+    """The row of one fault. Requirements that owe nothing are asked in float64 alone, which sees most."""
+    owing = stated[fault.breaks]
+    found = (kill for kill in kills(fault, owing, ("float32",)) if kill.case.dtype != EXACT)
+    margins = [kill.margin for kill in found if kill.is_numeric]
+    others = (
+        requirement.id
+        for requirement in stated.values()
+        if requirement is not owing and next(kills(fault, requirement, ("float64",)), None) is not None
+    )
+    return Row(fault, first_kill(fault, owing), max(margins, default=None), tuple(others))
 
 
-def matrix(progress: Callable[[str], None] = lambda _: None) -> list[Row]:
-    """Fault by requirement, for the whole catalogue."""
-    stated = requirements.load()
-    rows = []
-    for fault in catalogue.load().values():
-        progress(fault.id)
-        rows.append(row_of(fault, stated))
-    return rows
-
-
-def number(ratio: float) -> str:
+def number(ratio: float | None) -> str:
     """A margin as people read it."""
-    return "∞" if math.isinf(ratio) else f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0e}".replace("e+0", "e")
+    if ratio is None or math.isinf(ratio):
+        return "–" if ratio is None else "∞"
+    return f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0e}".replace("e+0", "e").replace("e+", "e")
+
+
+def line_of(row: Row) -> str:
+    """The row as a line of a table."""
+    chapter = row.fault.operation.chapter
+    cells = [
+        f"`{row.fault.id}`",
+        f"`{row.fault.breaks}`",
+        f"{row.owed.case.name}, {row.owed.case.dtype}" if row.owed else "**survives**",
+        number(row.owed.margin if row.owed else None),
+        number(row.in_float32),
+        ", ".join(id.removeprefix(f"{chapter}.") for id in row.others),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def totals(rows: list[Row]) -> str:
+    """The matrix in three sentences."""
+    caught = [row for row in rows if row.owed]
+    counts = sorted(len(row.others) + (row.owed is not None) for row in rows)
+    weakest = min(caught, key=lambda row: row.owed.margin if row.owed else math.inf)
+    margin = number(weakest.owed.margin if weakest.owed else None)
+    return (
+        f"Of {len(rows)} faults {len(caught)} are caught by the requirement that must catch them. "
+        f"A fault is caught by {counts[0]} to {counts[-1]} requirements, half by {counts[len(counts) // 2]} or more. "
+        f"The smallest margin is {margin} budgets, of `{weakest.fault.id}`."
+    )
+
+
+HEAD = """# Kill matrix
+
+Generated by `python -m tests.kill`; do not edit. Each line is the reference with one known mistake put into it, judged
+by every requirement. The case is the smallest that the requirement which must catch the mistake fails on, the margin by
+how many budgets it does; beside it stands the worst in float32. ∞ is a failure of another kind: NaN, a wrong shape or
+dtype, a changed input, a result where there should be none, a difference where none is allowed.
+"""
+TABLE = """
+| fault | must be caught by | smallest case | margin | in float32 | also caught by |
+|---|---|---|---|---|---|
+"""
 
 
 def document(rows: list[Row]) -> str:
     """The matrix as a page."""
-    owed = [row.owed for row in rows]
-    smallest = min((row for row in rows if row.owed), key=lambda row: row.owed.margin if row.owed else math.inf)
-    counts = [len(row.kills) for row in rows]
-    lines = [
-        "# Kill matrix",
-        "",
-        "Generated by `python -m tests.kill`; do not edit. Each row is the reference with one known mistake put into it,",
-        "judged by every requirement. *Smallest case* is the smallest that the requirement which must catch the mistake fails",
-        "on, *margin* by how many budgets, *worst* the same on its worst case; ∞ is a failure of another kind: NaN, a wrong",
-        "shape or dtype, a changed input, a result where there should be none, or a difference where none is allowed.",
-        "",
-        f"{len(rows)} faults, {sum(kill is not None for kill in owed)} caught by the requirement that must catch them, "
-        f"{sum(not count for count in counts)} by none. A fault is caught by {min(counts)} to {max(counts)} requirements, "
-        f"{sum(counts) / len(counts):.1f} on average. The smallest margin is "
-        f"{number(smallest.owed.margin if smallest.owed else 0.0)}, of `{smallest.fault.id}`.",
-    ]
+    page = f"{HEAD}\n{totals(rows)}\n"
     for chapter in dict.fromkeys(row.fault.operation.chapter for row in rows):
-        lines += [
-            "",
-            f"## {chapter}",
-            "",
-            "| fault | must be caught by | smallest case | margin | worst | also caught by |",
-        ]
-        lines += ["|---|---|---|---|---|---|"]
-        for row in rows:
-            if row.fault.operation.chapter == chapter:
-                others = [id.removeprefix(f"{chapter}.") for id in row.kills if id != row.fault.breaks]
-                case = f"{row.owed.case.name}, {row.owed.case.dtype}" if row.owed else "**none**"
-                margin = number(row.owed.margin) if row.owed else "–"
-                cells = (
-                    f"`{row.fault.id}`",
-                    f"`{row.fault.breaks}`",
-                    case,
-                    margin,
-                    number(row.worst),
-                    ", ".join(others),
-                )
-                lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines = [line_of(row) for row in rows if row.fault.operation.chapter == chapter]
+        page += f"\n## {chapter}\n{TABLE}" + "\n".join(lines) + "\n"
+    return page
 
 
 def main() -> None:
-    """Compute the matrix and write the page."""
+    """Compute the matrix and write the page; a fault that survives is named, and the exit status says so."""
     torch.set_num_threads(1)
-    rows = matrix(lambda id: print(id, file=sys.stderr))
+    stated, rows = requirements.load(), []
+    for fault in catalogue.load().values():
+        print(fault.id, file=sys.stderr)
+        rows.append(row_of(fault, stated))
     DOCUMENT.write_text(document(rows), encoding="utf-8")
     survivors = [row.fault.id for row in rows if row.owed is None]
-    print(f"{DOCUMENT}: {len(rows)} faults, {len(survivors)} survive{': ' if survivors else ''}{', '.join(survivors)}")
+    print(f"{DOCUMENT}: {totals(rows)}")
+    if survivors:
+        sys.exit(f"survivors: {', '.join(survivors)}")
 
 
 if __name__ == "__main__":

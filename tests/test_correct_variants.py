@@ -1,4 +1,4 @@
-"""No false alarm: implementations that are right, however unlike the reference, pass everything well within the budget."""
+"""No false alarm: implementations that are right, however unlike the reference, pass within half a budget."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def worst_by_dtype(outcomes: list[Outcome]) -> dict[str, tuple[float, str]]:
 
 
 def is_fine(outcome: Outcome) -> bool:
-    """Whether a case was passed, refused as one that the variant does not support, or is no matter of right or wrong."""
+    """Whether a case was passed, is one that the variant does not support, or is no matter of right or wrong."""
     return outcome.outcome in ("passed", "unsupported") or STATED[outcome.requirement].level == "SHOULD"
 
 

@@ -1,4 +1,4 @@
-"""The suite tested by its own faults: each is caught by a wide margin and named, and no empty answer passes an equation."""
+"""The suite tested by its own faults: each is caught by a wide margin and named; no empty answer passes an equation."""
 
 import functools
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_a_fault_names_a_requirement_that_tests_its_operation(fault: Fault) -> N
 
 @each_fault
 def test_a_fault_is_caught_by_a_wide_margin(fault: Fault) -> None:
-    """The reference with the fault fails the requirement that must catch it, by ten budgets where numbers are compared."""
+    """The reference with the fault fails the requirement that must catch it, by ten budgets where it is of numbers."""
     caught = killed(fault)
     assert caught is not None, f"{fault.breaks} lets {fault.id} pass"
     assert caught.margin >= VISIBLE, f"{fault.id} on {caught.case}: {caught.margin:.3g} budgets"

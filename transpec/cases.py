@@ -33,7 +33,7 @@ class OfTheCase:
 DTYPE = OfTheCase()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     """One call of an operation: tensors and weights in float64, options without tensors' dtypes, and why it is there.
 
@@ -57,7 +57,9 @@ class Case:
 
     def __post_init__(self) -> None:
         if self.operation.takes_weights != (self.weights is not None):
-            raise TypeError(f"{self.operation.name} takes {'' if self.weights is None else 'no '}weights: case {self.name}")
+            raise TypeError(
+                f"{self.operation.name} takes {'' if self.weights is None else 'no '}weights: case {self.name}"
+            )
         parameters = self.operation.signature.parameters
         given = {name: value for name, value in self.options.items() if value is not parameters[name].default}
         object.__setattr__(self, "options", given)
@@ -91,7 +93,11 @@ class Case:
         return self.map(lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else value)
 
     def changed(
-        self, name: str, tensors: tuple[Any, ...] | None = None, weights: Mapping[str, Tensor] | None = None, **options: Any
+        self,
+        name: str,
+        tensors: tuple[Any, ...] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+        **options: Any,
     ) -> Case:
         """The case with other tensors, weights or options, under the name `name` added to its own.
 
@@ -143,6 +149,12 @@ class Case:
     def __str__(self) -> str:
         return f"{self.name}-{self.dtype}" if self.dtype else self.name
 
+    def __repr__(self) -> str:  # of whoever prints many, such as Hypothesis, none wants the numbers
+        return f"<case {self}>"
+
+    def __repr__(self) -> str:
+        return f"<case {self} of {self.operation.name}>"  # its tensors would fill pages
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
@@ -179,7 +191,9 @@ def normal(name: str, *shape: int) -> Tensor:
 
 def integers(name: str, high: int, *shape: int) -> Tensor:
     """Integers from 0 to `high` - 1, the same for the same name on every machine and every run."""
-    return torch.from_numpy(numpy.random.RandomState(zlib.crc32(name.encode())).randint(0, high, shape, dtype=numpy.int64))
+    return torch.from_numpy(
+        numpy.random.RandomState(zlib.crc32(name.encode())).randint(0, high, shape, dtype=numpy.int64)
+    )
 
 
 def booleans(name: str, *shape: int) -> Tensor:
@@ -217,6 +231,12 @@ def batch_last(value: Tensor) -> Tensor:
     return value.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
+def fortran(value: Tensor) -> Tensor:
+    """The same numbers, the first axis the fastest in memory and the last the slowest, as in Fortran."""
+    backwards = tuple(reversed(range(value.dim())))
+    return value.permute(backwards).contiguous().permute(backwards)
+
+
 def sliced(value: Tensor) -> Tensor:
     """The same numbers, every second of a wider buffer along the last axis, and not at its start."""
     wide = torch.full((*value.shape[:-1], 2 * value.shape[-1] + 1), 7, dtype=torch.int64).to(value.dtype)
@@ -232,6 +252,7 @@ def expanded(value: Tensor) -> Tensor:
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": transposed,
     "batch-last": batch_last,
+    "Fortran's": fortran,
     "sliced": sliced,
     "expanded": expanded,
 }
@@ -264,5 +285,7 @@ def _laid_out(case: Case, changed: Case, layout: str) -> Case:
 def _possible(value: Any) -> list[str]:
     if not isinstance(value, Tensor) or value.numel() == 0:
         return []
-    many = [] if value.dim() < 2 else ["transposed", *(["batch-last"] if value.dim() > 2 else []), "expanded"]
+    many = (
+        [] if value.dim() < 2 else ["transposed", *(["batch-last", "Fortran's"] if value.dim() > 2 else []), "expanded"]
+    )
     return [*many, *(["sliced"] if value.dim() else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"transpec {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     listing = commands.add_parser("list", help="list operations, requirements, faults or implementations")
-    listing.add_argument("what", nargs="?", default="all", choices=["all", "operations", "requirements", "faults", "implementations"])
+    listing.add_argument(
+        "what", nargs="?", default="all", choices=["all", "operations", "requirements", "faults", "implementations"]
+    )
     spec = commands.add_parser("spec", help="print the specification as Markdown")
     spec.add_argument("--faults", action="store_true", help="the catalogue of faults instead")
     spec.add_argument("--output", metavar="FILE", help="write to a file")
@@ -77,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="show a requirement, and what an implementation makes of it")
     show.add_argument("requirement", metavar="REQUIREMENT")
     show.add_argument("--impl", metavar="NAME", help="judge this implementation by it")
-    show.add_argument("--case", default="smallest", metavar="NAME", help="a case by its name, or 'smallest': the smallest that fails")
+    show.add_argument(
+        "--case", default="smallest", metavar="NAME", help="a case by its name, or 'smallest': the smallest that fails"
+    )
     show.add_argument("--dtype", metavar="DTYPE", help="this dtype alone")
     new = commands.add_parser("new", help="write the skeleton of an implementation")
     new.add_argument("path", metavar="PATH")
@@ -85,13 +90,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(names: list[str], rest: list[str]) -> int:
-    import pytest
-
     from transpec.plugin import spec_tests
 
-    chosen = [part for name in names for part in ("--impl", name)]
+    # With `=`, for pytest looks for its configuration where paths lead that stand alone.
+    chosen = [f"--impl={name}" for name in names]
     plugin = [] if _is_installed() else ["-p", "transpec.plugin"]
-    return int(pytest.main([str(spec_tests()), *plugin, *chosen, *rest]))
+    sys.stdout.flush()
+    # In a fresh process, for pytest wants to rewrite what is imported here already.
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", str(spec_tests()), *plugin, *chosen, *rest])
 
 
 def _is_installed() -> bool:
@@ -104,7 +110,11 @@ def _list(what: str) -> int:
     from transpec import implementations
 
     if what in ("all", "implementations"):
-        print("implementations:", *sorted({REFERENCE, *implementations.bundled(), *implementations.installed()}), sep="\n  ")
+        print(
+            "implementations:",
+            *sorted({REFERENCE, *implementations.bundled(), *implementations.installed()}),
+            sep="\n  ",
+        )
         if what == "implementations":
             return 0
     from transpec import catalogue, requirements
@@ -149,7 +159,7 @@ def _new(path: Path) -> int:
     return 0
 
 
-# --- show --------------------------------------------------------------------------------------------------------------------
+# --- show ------------------------------------------------------------------------------------------------------------
 
 
 def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
@@ -162,7 +172,11 @@ def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
     register = requirements.load()
     if id not in register:
         near = difflib.get_close_matches(id, register, 3)
-        raise UsageError(f"there is no requirement {id}." + (f" Did you mean {', '.join(near)}?" if near else "") + " `transpec list requirements` names all.")
+        raise UsageError(
+            f"there is no requirement {id}."
+            + (f" Did you mean {', '.join(near)}?" if near else "")
+            + " `transpec list requirements` names all."
+        )
     requirement = register[id]
     print(f"{requirement.id}  {requirement.level}  {requirement.source}")
     print(textwrap.fill(requirement.text, 100, initial_indent="  ", subsequent_indent="  "))
@@ -205,18 +219,30 @@ def _show_judged(requirement: Requirement, implementation: Implementation, name:
 
 
 def _chosen(requirement: Requirement, implementation: Implementation, name: str, dtype: str | None) -> list[Case]:
-    dtypes = [dtype] if dtype else ["exact", *implementation.dtypes]
-    possible = [case for case in requirement.cases if implementation.claims(case.operation)]
+    possible = [
+        (case, each)
+        for case in requirement.cases
+        for each in case.dtypes
+        if requirement.applies_to(implementation, case, each)
+    ]
     if not possible:
-        raise UsageError(f"{implementation.name} claims none of {', '.join(o.name for o in requirement.operations)}")
-    named = [case for case in possible if name == "smallest" or case.name == name]
-    if not named and name.startswith("drawn"):  # a drawn case is found again by drawing in the same order
-        named = [case for case in possible if case.name == "drawn"]
-    chosen = [case.in_dtype(d) for case in named for d in dtypes if d in case.dtypes]
+        what = ", ".join(operation.name for operation in requirement.operations)
+        raise UsageError(
+            f"{requirement.id} does not apply to what {implementation.name} has and declares; it is of {what}"
+        )
+    named = [(case, each) for case, each in possible if name == "smallest" or _is_called(case, name)]
+    chosen = [case.in_dtype(each) for case, each in named if dtype in (None, each)]
     if not chosen:
-        names = "\n  ".join(dict.fromkeys(case.name for case in possible))
-        raise UsageError(f"{requirement.id} has no case {name!r}{f' in {dtype}' if dtype else ''}; its cases are\n  {names}")
+        names = "\n  ".join(dict.fromkeys(case.name for case, _ in possible))
+        raise UsageError(
+            f"{requirement.id} has no case {name!r}{f' in {dtype}' if dtype else ''}; its cases are\n  {names}"
+        )
     return chosen
+
+
+def _is_called(case: Case, name: str) -> bool:
+    """Whether a report's name of a case leads here: a test may change a case, or draw it in the same order again."""
+    return case.name == name or name.startswith(f"{case.name}, ") or (case.name == "drawn" and name.startswith("drawn"))
 
 
 def _print_outcome(outcome: Outcome) -> None:

@@ -90,7 +90,12 @@ class _Look:
     def explained_in_its_own_dtype_by(self, fault: Fault) -> bool:
         """The fault computed in the dtype of the case gives what was observed: mistakes that are of precision."""
         case = self.observation.case
-        if self.observation.is_gradient or case.dtype == EXACT or DTYPE in case.options.values() and case.dtype == "float64":
+        if (
+            self.observation.is_gradient
+            or case.dtype == EXACT
+            or DTYPE in case.options.values()
+            and case.dtype == "float64"
+        ):
             return False
         positional, options = case.arguments(copy, getattr(torch, case.dtype))
         try:
@@ -109,7 +114,9 @@ class _Look:
         key = ("fault", stack, self.observation.is_gradient, strides)
         if key not in case.known:
             try:
-                case.known[key] = differentiate(case, stack) if self.observation.is_gradient else {"": evaluate(case, stack)}
+                case.known[key] = (
+                    differentiate(case, stack) if self.observation.is_gradient else {"": evaluate(case, stack)}
+                )
             except Exception:
                 case.known[key] = None
         found: dict[str, Tensor] | None = case.known[key]
@@ -129,4 +136,3 @@ class _Look:
             return allowed_around(wrong, case, stack, precision, factor)
         except Exception:  # a fault may use what the table of rounding has no rule for
             return self.allowed
-

@@ -15,6 +15,7 @@ class Framework(Protocol):
     name: str
     tensor_type: str
     dtypes: tuple[str, ...]
+    shares_memory: bool  # whether `to` gives an object that shows what is written into the tensor later
 
     def dtype(self, name: str) -> Any:
         """The framework's own object for a dtype."""
@@ -35,6 +36,7 @@ class Torch:
     name = "torch"
     tensor_type = "torch.Tensor"
     dtypes = ("float64", "float32", "bfloat16", "float16")
+    shares_memory = True
 
     def dtype(self, name: str) -> Any:
         """torch.float32 for "float32"."""
@@ -78,6 +80,7 @@ class Numpy:
     name = "numpy"
     tensor_type = "numpy.ndarray"
     dtypes = ("float64", "float32", "bfloat16", "float16")
+    shares_memory = True
 
     def dtype(self, name: str) -> Any:
         """numpy.dtype("float32") for "float32"."""

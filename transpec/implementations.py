@@ -351,6 +351,10 @@ class Implementation:
         """Whether it has the operation."""
         return self.target is not None and callable(getattr(self.target, operation.name, None))
 
+    def claims_vjp(self, operation: Operation[..., Any]) -> bool:
+        """Whether it brings the operation's vector-Jacobian product itself."""
+        return self.target is not None and callable(getattr(self.target, f"{operation.name}_vjp", None))
+
     def choice(self, requirement: str) -> str | None:
         """What it declared for a requirement that allows several answers; None where the reference's answer holds."""
         return self.choices.get(requirement)
@@ -382,6 +386,31 @@ class Implementation:
         result = self._run(case.operation.name, positional, options)
         return self._checked(result, f"{case.operation.name} returned"), given
 
+    def call_again(self, case: Case, other: Case) -> Tensor:
+        """The result for `other`, whose numbers are written into the very objects of a call with `case`.
+
+        What is kept by the identity or the address of an array gives itself away. Both calls are of the same shapes.
+        """
+        from torch import Tensor
+
+        given = case.copied()
+        positional, options = given.arguments(self._convert, self._dtype(case))
+        self._run(case.operation.name, positional, options)
+        if self.framework.shares_memory:
+            for held, new in zip(given.flat(), other.flat(), strict=True):
+                if isinstance(held, Tensor):
+                    held.copy_(new)
+        else:
+            positional, options = other.copied().arguments(self._convert, self._dtype(other))
+        result = self._run(case.operation.name, positional, options)
+        return self._checked(result, f"{case.operation.name} returned")
+
+    def keep(self, case: Case) -> Callable[[], Tensor]:
+        """The result of a call, to be read again after others: it is the implementation's own tensor, not a copy."""
+        positional, options = case.copied().arguments(self._convert, self._dtype(case))
+        result = self._run(case.operation.name, positional, options)
+        return lambda: self._checked(result, f"{case.operation.name} returned")
+
     def gradients(self, case: Case, cotangent: Tensor) -> dict[str, Tensor]:
         """The vector-Jacobian product of a case's operation for every floating input and weight, by name."""
         from transpec.cases import copy
@@ -390,7 +419,7 @@ class Implementation:
         given = case.map(copy)
         leaves = given.differentiable()
         positional, options = given.arguments(self._convert, self._dtype(case))
-        if callable(getattr(self.target, name, None)):
+        if self.claims_vjp(case.operation):
             result = self._run(name, [*positional, self._convert(copy(cotangent))], options)
             return self._named_gradients(result, leaves, name, given)
         inputs = [self._convert(tensor) for tensor in leaves.values()]

@@ -185,7 +185,9 @@ def _samples(
     return {name: torch.zeros_like(leaf) if grad is None else grad for name, leaf, grad in pairs}
 
 
-def _with_floating(case: Case, positional: list[Any], options: dict[str, Any], names: list[str]) -> Callable[..., Tensor]:
+def _with_floating(
+    case: Case, positional: list[Any], options: dict[str, Any], names: list[str]
+) -> Callable[..., Tensor]:
     """The call of a case as a function of its floating tensors and weights alone, in the order of `names`."""
 
     def call(*values: Tensor) -> Tensor:
@@ -262,7 +264,9 @@ clock = Clock()
 # --- What a case can see ------------------------------------------------------------------------------------------------
 
 
-def deviation_of(case: Case, fault: Variant, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None) -> float:
+def deviation_of(
+    case: Case, fault: Variant, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None
+) -> float:
     """How many budgets a fault moves the numbers of a case's result.
 
     0 where it raises, gives NaN or changes shape or dtype: that is seen in any dtype, and says nothing of the numbers.
@@ -355,7 +359,11 @@ def _mismatch(label: str, actual: Tensor, expected: Tensor, allowed: Tensor, rat
     if allowed.numel() and float(allowed.max()) == 0.0:
         message = f"{at} = {got}, should be {want}"
     else:
-        digits = max(5, min(17, math.ceil(-math.log10(max(abs(got - want) / abs(want), 1e-16))) + 2)) if _both(got, want) else 6
+        digits = (
+            max(5, min(17, math.ceil(-math.log10(max(abs(got - want) / abs(want), 1e-16))) + 2))
+            if _both(got, want)
+            else 6
+        )
         within = float(allowed.expand(ratios.shape)[tuple(place)])
         message = f"{at} = {got:.{digits}g}, should be {want:.{digits}g} (budget {within:.2g})"
     wrong = int((ratios > 1).sum())
@@ -398,6 +406,29 @@ def assert_conforms(implementation: Implementation, case: Case) -> None:
     compare(implementation, case, actual, oracle(case, variants), budget(case, variants, implementation.compute_dtype))
 
 
+def assert_remembers_nothing(implementation: Implementation, case: Case, other: Case) -> None:
+    """The result for `other` in the very arrays of a call with `case` equals the formula's."""
+    variants = declared_variants(implementation, other)
+    result = _result(lambda: implementation.call_again(case, other), other)
+    actual = _of_contract(result, other, oracle(other))
+    compare(
+        implementation, other, actual, oracle(other, variants), budget(other, variants, implementation.compute_dtype)
+    )
+
+
+def assert_no_memory(implementation: Implementation, case: Case, others: Iterable[Case]) -> None:
+    """Calls of `others` in between change nothing: not a result that is kept, nor what the same call gives again."""
+    kept = _result(lambda: implementation.keep(case), case)
+    before = kept().clone()
+    for other in others:
+        assert_conforms(implementation, other)
+    if not _same_bits(before, kept()):
+        raise NonConformance(
+            "a result that was kept was changed by a later call; results must have memory of their own", case
+        )
+    assert_conforms(implementation, case)
+
+
 def assert_contract(implementation: Implementation, case: Case) -> None:
     """The result has the shape and dtype that the contract says; its numbers are not looked at."""
     output_of(implementation, case)
@@ -416,7 +447,13 @@ def assert_gradients_conform(implementation: Implementation, case: Case) -> None
 
 
 def assert_derived(
-    implementation: Implementation, case: Case, result: Tensor, actual: Tensor, expected: Tensor, allowed: Tensor, what: str
+    implementation: Implementation,
+    case: Case,
+    result: Tensor,
+    actual: Tensor,
+    expected: Tensor,
+    allowed: Tensor,
+    what: str,
 ) -> None:
     """`actual`, derived from the `result` of a case, equals what it should within what its parts may be off together."""
     compare(implementation, case, actual, expected, allowed, what=what, observed=(Observation(case, {"": result}),))
@@ -428,7 +465,10 @@ def budget_of(implementation: Implementation, case: Case) -> Tensor:
 
 
 def assert_same(
-    implementation: Implementation, case: Case, other: Case, of_other: Callable[[Tensor], Tensor] = lambda result: result
+    implementation: Implementation,
+    case: Case,
+    other: Case,
+    of_other: Callable[[Tensor], Tensor] = lambda result: result,
 ) -> None:
     """Two calls that a property makes equal agree within the budgets of both."""
     expected, result = output_of(implementation, case), output_of(implementation, other)
@@ -451,7 +491,9 @@ def assert_untouched(implementation: Implementation, case: Case) -> None:
 
 
 def _same_bits(first: Tensor, second: Tensor) -> bool:
-    return bool(torch.equal(first.isnan(), second.isnan()) and torch.equal(first[~first.isnan()], second[~second.isnan()]))
+    return bool(
+        torch.equal(first.isnan(), second.isnan()) and torch.equal(first[~first.isnan()], second[~second.isnan()])
+    )
 
 
 def assert_identical(implementation: Implementation, case: Case, changed: Case, where: Tensor | None = None) -> None:
@@ -482,12 +524,15 @@ def assert_refuses(implementation: Implementation, case: Case, error: type[BaseE
         if not isinstance(cause, error):
             raise NonConformance(f"raised {type(cause).__name__}, should raise {error.__name__}", case) from cause
         if not str(cause).strip():
-            raise NonConformance(f"raised {type(cause).__name__} without a message that says what is wrong", case) from cause
+            raise NonConformance(
+                f"raised {type(cause).__name__} without a message that says what is wrong", case
+            ) from cause
         return
     except WrongResult:
         pass
-    raise NonConformance(f"returned a result, should raise {error.__name__}: no meaning can be given to these shapes", case)
-
+    raise NonConformance(
+        f"returned a result, should raise {error.__name__}: no meaning can be given to these shapes", case
+    )
 
 
 # --- Of an implementation as a whole ---------------------------------------------------------------------------------------
@@ -507,12 +552,16 @@ def assert_choices_are_known(implementation: Implementation) -> None:
     allowed = {requirement.id: requirement.choices for requirement in REQUIREMENTS.values() if requirement.choices}
     for id, value in implementation.choices.items():
         if id in REQUIREMENTS and id not in allowed:
-            raise NonConformance(f"CHOICES[{id!r}]: this requirement allows no choice; those that do: {', '.join(allowed)}")
+            raise NonConformance(
+                f"CHOICES[{id!r}]: this requirement allows no choice; those that do: {', '.join(allowed)}"
+            )
         if id in allowed and value not in allowed[id]:
             raise NonConformance(f"CHOICES[{id!r}] = {value!r}, should be one of {', '.join(allowed[id])}")
         chapters = {requirement.chapter for requirement in REQUIREMENTS.values()}
         if id not in REQUIREMENTS and (id.partition(".")[0] in chapters or "." not in id):
-            raise NonConformance(f"CHOICES has {id!r}, which is no requirement; those with choices: {', '.join(allowed)}")
+            raise NonConformance(
+                f"CHOICES has {id!r}, which is no requirement; those with choices: {', '.join(allowed)}"
+            )
 
 
 def assert_names_are_spelt_right(implementation: Implementation) -> None:

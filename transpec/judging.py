@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import Counter
 
 from transpec import catalogue
@@ -36,15 +37,15 @@ def judge(
         if requirement.states_the_equation and isinstance(case, Case):
             outcome.evidence = has_evidence(implementation, case, catalogue.without_memory())
     except NonConformance as error:
-        _failed(outcome, error, implementation, explain)
+        _failed(outcome, requirement, error, implementation, explain)
     except Misbehaviour as error:
         outcome.outcome, outcome.message, outcome.error = error.outcome, str(error), error
-        _show_call(outcome, error.case or case, implementation)
+        _show_call(outcome, requirement, error.case or case, implementation)
     except Exception as error:
         outcome.outcome, outcome.error = "suite error", error
         outcome.message = f"{type(error).__name__}: {error}"
     ratios = [comparison.ratio for comparison in implementation.comparisons]
-    if outcome.outcome in ("passed", "failed") and ratios and outcome.ratio is None:
+    if outcome.outcome == "passed" and ratios:
         outcome.ratio = max(ratios)
     outcome.warnings = sorted(set(implementation.warnings))
     outcome.seconds = time.perf_counter() - begun
@@ -70,6 +71,7 @@ def _run(requirement: Requirement, implementation: Implementation, case: Case | 
 def _run_drawn(requirement: Requirement, implementation: Implementation, drawn: Drawn) -> None:
     """As many cases as Hypothesis' profile says. Drawn in one order for all implementations, they share oracles."""
     from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis.errors import HypothesisWarning
 
     key = (requirement.id, implementation.source.given, drawn.operation.name)
     # The same cases in every run, unless the user asks for a search. Where a designed case has failed already, that is
@@ -103,17 +105,21 @@ def _run_drawn(requirement: Requirement, implementation: Implementation, drawn: 
             enough = min(enough, time.perf_counter() + (0 if isinstance(error, TimedOut) else SHRINKING))
             raise
 
-    on()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisWarning)  # about how long it would be to print a case
+        on()
     if not judged:
         raise unsupported[0] if unsupported else RuntimeError(f"{drawn.name} draws nothing")
     implementation.warnings += [f"unsupported: {error}" for error in unsupported]
 
 
-def _failed(outcome: Outcome, error: NonConformance, implementation: Implementation, explain: bool) -> None:
+def _failed(
+    outcome: Outcome, requirement: Requirement, error: NonConformance, implementation: Implementation, explain: bool
+) -> None:
     outcome.outcome, outcome.message, outcome.error = "failed", error.message, error
     outcome.ratio = error.comparison.ratio if error.comparison else None
     _has_failed.add((outcome.requirement, outcome.implementation, outcome.operation))
-    _show_call(outcome, error.case, implementation)
+    _show_call(outcome, requirement, error.case, implementation)
     key = (outcome.requirement, outcome.implementation)
     _diagnosed[key] += 1
     if explain and error.comparison and _diagnosed[key] <= DIAGNOSED:
@@ -123,7 +129,10 @@ def _failed(outcome: Outcome, error: NonConformance, implementation: Implementat
             outcome.message += f" (no diagnosis: {type(trouble).__name__}: {trouble})"
 
 
-def _show_call(outcome: Outcome, case: Case | Drawn | None, implementation: Implementation) -> None:
+def _show_call(
+    outcome: Outcome, requirement: Requirement, case: Case | Drawn | None, implementation: Implementation
+) -> None:
     if isinstance(case, Case):
         outcome.case, outcome.size = case.name, case.size
-        outcome.call, outcome.snippet = call_of(case), snippet_of(case, implementation)
+        outcome.call = call_of(case)
+        outcome.snippet = snippet_of(case, implementation, gradients=requirement.needs_gradients)

@@ -84,13 +84,18 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def _judges(config: pytest.Config) -> bool:
-    """Whether the arguments of this run lead to requirements."""
+def _lead_to_requirements(config: pytest.Config) -> list[bool]:
+    """Of each argument of this run whether it leads to requirements."""
     folder, here = spec_tests(), Path(str(config.invocation_params.dir))
     places = [Path(here, argument.partition("::")[0]).resolve() for argument in config.args]
-    return any(folder in (place, *place.parents) or folder.parent == place for place in places) or any(
-        argument.startswith("transpec.spec_tests") for argument in config.args
-    )
+    return [
+        folder in (place, *place.parents) or folder.parent == place or argument.startswith("transpec.spec_tests")
+        for argument, place in zip(config.args, places, strict=True)
+    ]
+
+
+def _judges(config: pytest.Config) -> bool:
+    return any(_lead_to_requirements(config))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -148,6 +153,13 @@ def pytest_configure(config: pytest.Config) -> None:
             config.addinivalue_line("filterwarnings", f"default::pytest.{name}")
     if not _is_worker(config):
         config.pluginmanager.register(Gatherer(config), "transpec-gatherer")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Spare thousands of short tests what captures log records; it takes a tenth of the run, and nobody reads them."""
+    plugins = session.config.pluginmanager
+    if all(_lead_to_requirements(session.config)) and plugins.has_plugin("logging-plugin"):
+        plugins.unregister(name="logging-plugin")
 
 
 def _known(config: pytest.Config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from transpec.cases import DTYPE, EXACT, Case
 from transpec.implementations import Implementation
+from transpec.judgement import cotangent
 
 READABLE = 24  # numbers in a call that are written out; a larger one is told by shapes and dtypes
 PRINTABLE = 4000  # numbers that a snippet is willing to hold
@@ -24,7 +26,9 @@ def call_of(case: Case) -> str:
     if case.weights is not None:
         inside = ", ".join(f"{name}={_value(value, written_out)}" for name, value in case.weights.items())
         parts.append(f"weights=({inside})")
-    parts += [f"{name}={case.dtype if value is DTYPE else _value(value, written_out)}" for name, value in case.options.items()]
+    parts += [
+        f"{name}={case.dtype if value is DTYPE else _value(value, written_out)}" for name, value in case.options.items()
+    ]
     dtype = f"  # {case.dtype}" if written_out and case.dtype not in ("", EXACT) else ""
     return f"{case.operation.name}({', '.join(parts)}){dtype}"
 
@@ -45,46 +49,62 @@ def _numbers(value: Tensor) -> str:
     return f"{number:.6g}".replace("e+0", "e") if isinstance(number, float) else repr(number)
 
 
-def snippet_of(case: Case, implementation: Implementation) -> str:
-    """Python to paste: the inputs in full, the call, and the shape and values of what comes back."""
+def snippet_of(case: Case, implementation: Implementation, *, gradients: bool = False) -> str:
+    """Python to paste: the inputs in full, the call, and what comes back, or its gradients for a fixed cotangent."""
     if case.size > PRINTABLE:
         return ""
     framework = implementation.framework.name
-    lines = ["import numpy" if framework == "numpy" else "import torch", "from math import inf, nan", _import(implementation), ""]
     names = list(case.operation.tensors)
     if len(names) != len(case.tensors):
         names = [f"{names[0]}_{place}" for place in range(len(case.tensors))]
-    lines += [f"{name} = {_literal(value, framework)}" for name, value in zip(names, case.tensors, strict=True)]
-    arguments = list(names)
+    lines = [f"{name} = {_literal(value, framework)}" for name, value in zip(names, case.tensors, strict=True)]
+    arguments, options = list(names), []
     if case.weights is not None:
         lines.append("weights = {")
         lines += [f"    {name!r}: {_literal(value, framework)}," for name, value in case.weights.items()]
         lines.append("}")
         arguments.append("weights")
     for name, value in case.options.items():
-        lines.append(f"{name} = {_dtype(case.dtype, framework) if value is DTYPE else _literal(value, framework)}")
-        arguments.append(f"{name}={name}")
-    call = f"{case.operation.name}({', '.join(arguments)})"
-    found = f'implementation["{case.operation.name}"]' if _is_plain_file(implementation) else f"implementation.{case.operation.name}"
-    return "\n".join([*lines, f"print({found}({call.partition('(')[2][:-1]}))"])
+        given = _dtype(case.dtype, framework) if value is DTYPE else _literal(value, framework)
+        lines.append(f"{name} = {given}")
+        options.append(f"{name}={name}")
+    operation = case.operation.name
+    if not gradients:
+        lines.append(f"print({_attribute(implementation, operation)}({', '.join([*arguments, *options])}))")
+    elif implementation.claims_vjp(case.operation):
+        lines.append(f"cotangent = {_literal(cotangent(case), framework)}")
+        call = ", ".join([*arguments, "cotangent", *options])
+        lines.append(f"print({_attribute(implementation, f'{operation}_vjp')}({call}))")
+    else:
+        leaves = list(case.differentiable())
+        lines.append(f"cotangent = {_literal(cotangent(case), framework)}")
+        lines.append(f"leaves = [{', '.join(f'{leaf}.requires_grad_()' for leaf in leaves)}]")
+        lines.append(f"result = {_attribute(implementation, operation)}({', '.join([*arguments, *options])})")
+        lines.append("print(torch.autograd.grad(result, leaves, cotangent, allow_unused=True))")
+    return "\n".join([*_imports(case, implementation), "", *lines])
 
 
-def _is_plain_file(implementation: Implementation) -> bool:
-    return implementation.source.kind == "file" and not implementation.source.object
-
-
-def _import(implementation: Implementation) -> str:
-    source = implementation.source
+def _imports(case: Case, implementation: Implementation) -> list[str]:
+    framework, source = implementation.framework.name, implementation.source
+    lines = [f"import {framework}", "from math import inf, nan"]
+    if (framework, case.dtype) == ("numpy", "bfloat16"):
+        lines.insert(1, "import ml_dtypes  # gives numpy its bfloat16")
     if source.kind == "file":
-        loaded = f"__import__('runpy').run_path({source.target!r})"
         first, _, rest = source.object.partition(".")
-        return f"implementation = {loaded}" + (f"[{first!r}]{'.' + rest if rest else ''}" if first else "")
-    module = {"bundled": f"transpec.impls.{source.target}", "reference": "transpec"}.get(source.kind, source.target)
-    if source.object:
-        return f"from {module} import {source.object.partition('.')[0]}\nimplementation = {source.object}"
+        inside = (f"[{first!r}]" if first else "") + (f".{rest}" if rest else "")
+        lines += ["import runpy, sys", f"sys.path.insert(0, {str(Path(source.target).parent)!r})"]
+        return [*lines, f"implementation = runpy.run_path({source.target!r}){inside}"]
     if source.kind == "reference":
-        return "from transpec.implementations import reference\nimplementation = reference()"
-    return f"import {module} as implementation"
+        return [*lines, "from transpec.implementations import reference", "implementation = reference()"]
+    module = f"transpec.impls.{source.target}" if source.kind == "bundled" else source.target
+    if source.object:
+        return [*lines, f"from {module} import {source.object.partition('.')[0]}", f"implementation = {source.object}"]
+    return [*lines, f"import {module} as implementation"]
+
+
+def _attribute(implementation: Implementation, name: str) -> str:
+    is_dict = implementation.source.kind == "file" and not implementation.source.object
+    return f'implementation["{name}"]' if is_dict else f"implementation.{name}"
 
 
 def _literal(value: Any, framework: str) -> str:
@@ -92,13 +112,12 @@ def _literal(value: Any, framework: str) -> str:
         return repr(value)
     numbers = value.tolist() if value.dtype != torch.bfloat16 else value.to(torch.float32).tolist()
     name = str(value.dtype).removeprefix("torch.")
-    contiguous = f"{'torch.tensor' if framework == 'torch' else 'numpy.array'}({numbers!r}, dtype={_dtype(name, framework)})"
+    make = "torch.tensor" if framework == "torch" else "numpy.array"
+    contiguous = f"{make}({numbers!r}, dtype={_dtype(name, framework)})"
     if value.is_contiguous() or value.numel() == 0:
         return contiguous if value.numel() else contiguous + f".reshape({tuple(value.shape)})"
     return f"{contiguous}  # strides {list(value.stride())} in the case"
 
 
 def _dtype(name: str, framework: str) -> str:
-    if framework == "torch":
-        return f"torch.{name}"
-    return "'bool'" if name == "bool" else repr(name)
+    return f"torch.{name}" if framework == "torch" else f"numpy.dtype({name!r})"

@@ -49,7 +49,13 @@ def _demoted(text: str) -> Iterator[str]:
 
 def _legend() -> list[str]:
     text = importlib.import_module("transpec.reference").__doc__ or ""
-    return ["```", *textwrap.dedent(text.split("everywhere:" if "everywhere:" in text else "same everywhere:")[-1]).strip("\n").split("\n"), "```"]
+    return [
+        "```",
+        *textwrap.dedent(text.split("everywhere:" if "everywhere:" in text else "same everywhere:")[-1])
+        .strip("\n")
+        .split("\n"),
+        "```",
+    ]
 
 
 def _of_chapter(chapter: str, title: str) -> Iterator[str]:
@@ -111,7 +117,13 @@ def faults_markdown() -> str:
     for fault in catalogue.load().values():
         if fault.operation.chapter != chapter:
             chapter = fault.operation.chapter
-            lines += ["", f"## {chapter.replace('_', ' ').capitalize()}", "", "| fault | what is wrong | effect | caught by | seen |", "|---|---|---|---|---|"]
+            lines += [
+                "",
+                f"## {chapter.replace('_', ' ').capitalize()}",
+                "",
+                "| fault | what is wrong | effect | caught by | seen |",
+                "|---|---|---|---|---|",
+            ]
         cells = [f"`{fault.id}`", fault.text, fault.effect, f"`{fault.breaks}`", fault.seen or ""]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

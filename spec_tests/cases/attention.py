@@ -14,6 +14,17 @@ from transpec.reference.attention import attention_weights, multi_head_attention
 
 HIDDEN = 100.0  # what cannot be seen is a hundred times the ordinary
 BLOCK_EDGES = (15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129)
+USUAL_SIZES = (  # queries, keys, entries of keys, entries of values
+    *((14, 18, 12, 14), (18, 19, 13, 15), (19, 24, 14, 18), (24, 48, 15, 19), (40, 96, 17, 24), (48, 80, 18, 40)),
+    *(
+        (80, 100, 19, 48),
+        (96, 128, 24, 80),
+        (100, 40, 48, 128),
+        (128, 20, 80, 20),
+        (256, 14, 96, 12),
+        (20, 256, 20, 99),
+    ),
+)
 CASE_FIELDS = ("dtypes",)  # of a case; every other name given to a case is an option of the call
 Numbers = tuple[Tensor, Tensor, Tensor]
 
@@ -188,9 +199,19 @@ def _of_sizes(T: int, S: int, E: int, D: int) -> Case:
 # Kernels have paths of their own for sizes that they find convenient, so no small size and no usual one is missing.
 many_sizes = [
     *(_of_sizes(5 * n % 13 + 1, n, 3 * n % 11 + 1, 7 * n % 12 + 1) for n in range(2, 15)),
-    *(_of_sizes(*sizes) for sizes in [(14, 18, 12, 14), (18, 19, 13, 15), (19, 24, 14, 18), (24, 48, 15, 19)]),
-    *(_of_sizes(*sizes) for sizes in [(40, 96, 17, 24), (48, 80, 18, 40), (80, 100, 19, 48), (96, 128, 24, 80)]),
-    *(_of_sizes(*sizes) for sizes in [(100, 40, 48, 128), (128, 20, 80, 20), (256, 14, 96, 12), (20, 256, 20, 100)]),
+    *(_of_sizes(*sizes) for sizes in USUAL_SIZES),
+]
+# Four axes, and one size for queries, keys and values: what fast kernels take; the sizes above send them another way.
+one_size = [
+    attention("one size for keys and values", *drawn_numbers("one size", E=8, D=8)),
+    attention(
+        "one size for keys and values, long", *drawn_numbers("one size long", T=65, S=129, E=16, D=16), dtypes=WIDE
+    ),
+    attention("one size, look-ahead", *drawn_numbers("one size causal", T=33, S=33, E=8, D=8), mask=causal(33, 33)),
+    attention(
+        "one size, under a mask", *drawn_numbers("one size masked", E=8, D=8), mask=random_mask("one", 2, 3, 5, 7)
+    ),
+    attention("one size, scale 0.3", *drawn_numbers("one size scaled", E=8, D=8), scale=0.3),
 ]
 one_key = [
     attention("one key", *drawn_numbers("one key", (2, 3), S=1)),
@@ -258,8 +279,12 @@ look_ahead = [
     masked_case("look-ahead, more queries than keys", causal(7, 5)),
     *(masked_case(f"look-ahead over {T}", causal(T, T), (2,)) for T in (16, 17, 31, 32, 33, 64, 65)),
 ]
+CORNERS = [[1, 0, 0, 0, 0], [0, 1, 0, 1, 0], [1, 0, 1, 0, 1], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
 masked = [
     *look_ahead,
+    *among(one_size, "one size, look-ahead", "one size, under a mask"),
+    # A look-ahead mask is one in every row, not in the first and the last alone.
+    masked_case("look-ahead in the first and last row alone", torch.tensor(CORNERS).bool()),
     masked_case("look-ahead and padding", causal(5, 7) & up_to(3, 6, keys=7).view(2, 1, 1, 7)),
     masked_case("one key hidden", torch.arange(7).ne(2).expand(5, 7).clone()),
     masked_case("padding of unlike lengths", up_to(3, 6, keys=7).view(2, 1, 1, 7)),
@@ -281,6 +306,7 @@ masked = [
     masked_case("every second block hidden", (torch.arange(80) // 16 % 2).bool().expand(3, 80).clone(), (2,)),
     masked_case("unlike everywhere over many keys", random_mask("many keys", 2, 3, 17, 65)),
 ]
+
 mask_shapes = [
     masked_case("mask of keys alone", torch.arange(7).ne(2)),
     masked_case("mask of keys alone, as many as queries", torch.arange(7).ne(2), T=7),
@@ -299,6 +325,11 @@ everything_visible = [
     masked_case("everything visible, one row", torch.ones(7, dtype=torch.bool)),
 ]
 empty_rows = [
+    attention(
+        "a mask of rows, as many queries as keys",
+        *drawn_numbers("column", (2, 3), T=6, S=6),
+        mask=torch.tensor([True, True, False, True, False, True]).unsqueeze(-1),
+    ),
     attention(
         "one row with no visible key",
         *drawn_numbers("one empty"), mask=with_empty_rows(random_mask("one empty", 2, 1, 5, 7), 2),
@@ -341,6 +372,14 @@ def _with_common_offset(name: str, offset: float, **more: Any) -> Case:
     return attention(name, query, key, value, dtypes=WIDE, **more)
 
 
+def _with_rows_that_rise_and_fall(name: str) -> Case:
+    """Scores that climb to 1500 along the keys for some queries and fall as far for others."""
+    query, key, value = drawn_numbers(name, (2,), S=300)
+    query[..., 0] = torch.tensor([1.0, -1.0, 1.0, -1.0, 0.5], dtype=torch.float64)
+    key[..., 0] = math.sqrt(11) * torch.linspace(-1500, 1500, 300, dtype=torch.float64)
+    return attention(name, query, key, value, dtypes=WIDE)
+
+
 def _with_unlike_levels(name: str) -> Case:
     """Ordinary scores with an offset of their own added to each row, from -1000 to 1000."""
     query, key, value = drawn_numbers(name, (2,))
@@ -353,6 +392,7 @@ hard_scores = [
     _with_scores_of("scores of ±100", 100.0),
     _with_scores_of("scores of ±1e4 over 40 keys", 1e4, S=40),
     _with_unlike_levels("rows of unlike levels"),
+    _with_rows_that_rise_and_fall("scores that rise for some queries and fall for others, over 300 keys"),
     _with_common_offset("a common offset of 1000", 1000.0),
     _with_common_offset("a common offset of -1000", -1000.0),
     _with_common_offset("a common offset of -1000 under a mask", -1e3, mask=random_mask("low", 2, 5, 7)),
@@ -370,10 +410,21 @@ batch_of_zero = [
 impossible = [
     attention("unlike sizes", normal("bad q", 2, 5, 6), normal("bad k", 2, 7, 5), normal("bad v", 2, 7, 3)),
     attention("fewer values than keys", normal("few q", 2, 5, 6), normal("few k", 2, 7, 6), normal("few v", 2, 4, 3)),
+    # Four axes and one size for queries, keys and values: what fast kernels take.
+    *(
+        attention(
+            f"{keys} keys and {values} values, four axes",
+            normal("q 4", 2, 3, 6, 8),
+            normal(f"k {keys}", 2, 3, keys, 8),
+            normal(f"v {values}", 2, 3, values, 8),
+        )
+        for keys, values in ((4, 7), (7, 4))
+    ),
     attention("more values than keys", normal("many q", 2, 5, 6), normal("many k", 2, 3, 6), normal("many v", 2, 8, 3)),
 ]
 strided = [
     *layouts(masked_case("strides", random_mask("strides", 2, 3, 5, 7))),
+    *layouts(among(one_size, "one size, under a mask")[0]),
     *layouts(masked_case("strides without leading axes", random_mask("few strides", 5, 7), ())),
 ]
 
@@ -464,6 +515,14 @@ def _self_attention(name: str, **more: Any) -> Case:
     return replace(case, tensors=case.tensors[:1] * 3)
 
 
+def _nearly_self_attention(name: str) -> Case:
+    """Query, key and value of one shape that agree in the first token of each sequence alone."""
+    case = multi_head(name, T=6, S=6)
+    first = torch.arange(6).unsqueeze(-1) == 0
+    query, *others = case.tensors
+    return replace(case, tensors=(query, *(torch.where(first, query, other) for other in others)))
+
+
 def _with_weights_in_another_order(case: Case) -> Case:
     order = [f"{kind}_{which}" for kind in "wb" for which in "vqok"]
     return replace(case, weights={name: (case.weights or {})[name] for name in order})
@@ -474,6 +533,7 @@ heads = [
     multi_head("generic heads"),
     multi_head("as many queries as keys, heads", T=6, S=6),
     _self_attention("self-attention"),
+    _nearly_self_attention("first tokens alike, later ones not"),
     multi_head("as many heads as batch items", B=3, T=5, S=4),
     multi_head("as many heads as positions", B=2, T=3, S=3),
     multi_head("as many batch items as positions", B=6, T=6, S=6),
@@ -532,9 +592,9 @@ heads_masked = [
     multi_head("heads, no biases under a mask", biases="", H=5, mask=random_mask("no biases", 2, 5, 7)),
     multi_head(
         "heads, everything its own under a mask",
-        **{"E": 5, "D": 2, "widths": (11, 7, 13), "M": 17, "mask": random_mask("own", 2, 5, 7)},
+        E=5, D=2, widths=(11, 7, 13), M=17, mask=random_mask("own", 2, 5, 7),
     ),
-]
+]  # fmt: skip
 heads_empty_rows = [
     multi_head("heads, one row with no visible key", mask=with_empty_rows(random_mask("heads empty", 2, 5, 7), 2)),
 ]
@@ -607,7 +667,9 @@ def multi_heads(draw: st.DrawFn) -> Case:
     """Multi-head attention of any small sizes, biases and mask."""
     sizes = {letter: draw(st.integers(1, 5), label=letter) for letter in "BTSHE"}
     own = draw(st.booleans(), label="sizes of their own")
-    more = {"D": draw(st.integers(1, 5)), "M": draw(st.integers(1, 9)), "widths": (3, 5, 4)} if own else {}
+    more: dict[str, Any] = (
+        {"D": draw(st.integers(1, 5)), "M": draw(st.integers(1, 9)), "widths": (3, 5, 4)} if own else {}
+    )
     biases = draw(st.sampled_from(["qkvo", "", "qv", "o"]), label="biases")
     kind = draw(st.sampled_from(["none", "look-ahead", "random", "padding"]), label="mask")
     name = f"drawn {sizes} {more} biases {biases} mask {kind}"
@@ -647,6 +709,7 @@ every_operation = [
     *among(heads_masked, "heads, unlike per batch", "heads, mask of keys alone"),
 ]
 differentiable = [
+    *one_size,
     *among(generic, "generic", "no leading axes", "more queries than keys", "three leading axes"),
     *among(peaky, "peaky", "keys nearly alike"),
     *among(lengths_of_one, "one query", "a batch of one"),
@@ -716,19 +779,15 @@ def with_heads_reordered(case: Case) -> Case:
 def first_of_the_batch(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
     """The first entry of the first axis alone, and how to pick it out of the result of all."""
     mask, axes = case.options.get("mask"), case.tensors[0].dim()
-    first = {} if mask is None else {"mask": mask[:1] if mask.dim() == axes and len(mask) > 1 else mask}
+    first: dict[str, Any] = {} if mask is None else {"mask": mask[:1] if mask.dim() == axes and len(mask) > 1 else mask}
     return case.changed("alone", tuple(x[:1] for x in case.tensors), **first), lambda result: result[:1]
 
 
 def with_other_numbers(case: Case) -> Case:
-    """A call of the same shapes with every number another, the mask turned over where that leaves a visible key."""
+    """A call of the same shapes with every number another, the mask moved on by one key."""
     mask = case.options.get("mask")
-    more = {} if mask is None else {"mask": _turned_over(mask)}
+    more = {} if mask is None else {"mask": mask.roll(1, -1)}
     return case.changed("other numbers", tuple(x.flip(-1) - 0.5 for x in case.tensors), **more)
-
-
-def _turned_over(mask: Tensor) -> Tensor:
-    return with_a_visible_key(~mask) if mask.dim() > 1 else ~mask
 
 
 def with_more_keys(case: Case) -> Case:

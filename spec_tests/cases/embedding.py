@@ -87,6 +87,15 @@ ids = [
     embedding("ids beyond 255", [[255, 256, 257, 511, 512, 299]], normal("beyond 255", 513, 4)),
     embedding("ids beyond 2048", [[2047, 2048, 2049, 4095, 4099, 2051]], normal("beyond 2048", 4100, 2)),
     embedding("ids beyond 32767", [[32767, 32768, 32769, 32999]], normal("beyond 32767", 33000, 2)),
+    # Beyond what 7 bits hold.
+    *(
+        embedding(
+            f"the last ids of {words}",
+            [[words - 1, 0, words - 2], [1, words // 2, words - 1]],
+            normal(f"{words}", words, 3),
+        )
+        for words in (200, 300)
+    ),
 ]
 
 # --- Positions --------------------------------------------------------------------------------------------------------

@@ -122,6 +122,11 @@ sums = [
 broadcast = [
     total("a sublayer output without leading axes", rows("all x", 2, 3, 7), rows("bare s", 7)),
     total("x with an axis of one", rows("one x", 1, 3, 7), rows("two s", 2, 3, 7)),
+    # Alignment is at the last axis also where a size would fit at the first.
+    total("x without a batch as large as its length", rows("bare x", 3, 7), rows("square s", 3, 3, 7)),
+    total(
+        "a sublayer output without a batch as large as its length", rows("square x", 3, 3, 7), rows("bare s 2", 3, 7)
+    ),
 ]
 
 # --- Epsilon ----------------------------------------------------------------------------------------------------------
