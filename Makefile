@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BUNDLED := numpy_plain torch_functional torch_functional:math torch_functional:flash torch_modules
+BUNDLED := numpy_plain torch_functional torch_functional:math torch_functional:flash torch_modules torch_modules:with_weights
 
 .PHONY: conform test check docs clean
 

@@ -29,11 +29,14 @@ def scaled_dot_product_attention(
 
 def feed_forward(x: Tensor, weights: Weights, *, activation: str = "relu") -> Tensor:
     """functional.linear, an activation, functional.linear; x (..., M)."""
-    inner = functional.linear(x, weights["w_1"].mT, weights["b_1"])
-    if activation == "relu":
-        inner = functional.relu(inner)
-    else:
-        inner = functional.gelu(inner, approximate={"gelu": "none", "gelu_tanh": "tanh"}[activation])
+    activations = {
+        "relu": functional.relu,
+        "gelu": functional.gelu,
+        "gelu_tanh": lambda inner: functional.gelu(inner, approximate="tanh"),
+    }
+    if activation not in activations:
+        raise ValueError(f"activation must be one of {', '.join(activations)}: got {activation!r}")
+    inner = activations[activation](functional.linear(x, weights["w_1"].mT, weights["b_1"]))
     return functional.linear(inner, weights["w_2"].mT, weights["b_2"])
 
 

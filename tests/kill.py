@@ -133,7 +133,9 @@ def first_kill(fault: Fault, requirement: Requirement) -> Kill | None:
 def diagnosis_of(kill: Kill, fault: Fault) -> list[str]:
     """The faults that a failure looks like; the implementation is asked for nothing anew."""
     comparison = getattr(kill.outcome.error, "comparison")  # noqa: B009 - only numeric failures have one
-    return diagnose(implementation_of(Faulty(fault), fault.id), comparison, catalogue.load())
+    remembers = kill.requirement.id.endswith("no-memory")
+    known = catalogue.load().values() if remembers else catalogue.without_memory()
+    return diagnose(implementation_of(Faulty(fault), fault.id), comparison, known)
 
 
 def indistinguishable_from(fault: Fault, requirement: Requirement, found: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ def judged(variant: Implementation) -> tuple[list[Outcome], list[str]]:
                 if requirement.applies_to(variant, case, dtype):
                     outcomes.append(judge(requirement, variant, case.in_dtype(dtype), explain=False))
                     for comparison in variant.comparisons:
-                        named += diagnose(variant, comparison, catalogue.load())
+                        named += diagnose(variant, comparison, catalogue.load().values())
     return outcomes, named
 
 

@@ -283,6 +283,13 @@ def test_settings_of_one_implementation_do_not_bind_others(at_home):
     assert numpy.geterr()["over"] == "warn"
 
 
+def test_declared_text_can_be_reported():
+    """What no report could carry is spelt out in what an implementation says of itself."""
+    given = SimpleNamespace(NAME="\ud800", CHOICES={"a": "\udfff"})
+    made = declared(given, Source("made", "module", "made"))
+    assert (made.name, made.choices) == ("\\ud800", {"a": "\\udfff"})
+
+
 # --- Claims ----------------------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ class Own(BaseException):
     """An exception that nobody expects."""
 
 
-class Speechless(Exception):  # noqa: N818 - it says nothing
+class Speechless(Exception):
     """An exception whose message raises."""
 
     def __str__(self) -> str:

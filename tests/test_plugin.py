@@ -148,7 +148,7 @@ def test_the_terminal_tells_each_outcome_once(bad):
     """The terminal has our table and none of pytest's own lists of failures."""
     assert "exit 1:" in bad.output
     assert "short test summary" not in bad.output
-    assert "Traceback" not in bad.output
+    assert "FAILURES" not in bad.output
 
 
 def test_other_plugins_get_plain_reports(bad):

@@ -149,9 +149,6 @@ class Case:
     def __str__(self) -> str:
         return f"{self.name}-{self.dtype}" if self.dtype else self.name
 
-    def __repr__(self) -> str:  # of whoever prints many, such as Hypothesis, none wants the numbers
-        return f"<case {self}>"
-
     def __repr__(self) -> str:
         return f"<case {self} of {self.operation.name}>"  # its tensors would fill pages
 

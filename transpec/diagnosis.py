@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ CONTENDERS = 3  # faults for which that is computed; it takes as long as a budge
 CLEARLY_WRONG = 3.0  # budgets a fault has to be away from the right result before it can explain anything
 
 
-def diagnose(implementation: Implementation, comparison: Comparison, faults: Mapping[str, Fault]) -> list[str]:
+def diagnose(implementation: Implementation, comparison: Comparison, faults: Iterable[Fault]) -> list[str]:
     """Ids of the faults that explain a failed comparison; several where the input cannot tell them apart.
 
     Only a result that is itself wrong is explained, so that a right implementation is never diagnosed.
@@ -50,7 +50,7 @@ def diagnose(implementation: Implementation, comparison: Comparison, faults: Map
             allowed = {"": budget(case, variants, implementation.compute_dtype)}
         if worst_ratio(observation.result, right, allowed) <= 1:
             continue
-        candidates = [fault for fault in faults.values() if uses(case.operation, fault.operation)]
+        candidates = [fault for fault in faults if uses(case.operation, fault.operation)]
         look = _Look(implementation, observation, variants, right, allowed)
         distances = {fault: look.distance(fault) for fault in candidates}
         found = [fault.id for fault, distance in distances.items() if distance <= 1]
@@ -85,7 +85,12 @@ class _Look:
     def explained_with_its_own_rounding_by(self, fault: Fault) -> bool:
         """The same within the budget of the wrong formula, which may lose more to rounding than the right one."""
         wrong = self.with_fault(fault)
-        return wrong is not None and worst_ratio(self.observation.result, wrong, self.around(fault, wrong)) <= 1
+        if wrong is None:
+            return False
+        allowed = self.around(fault, wrong)
+        # A fault so unstable that it cannot be told from the right result explains nothing.
+        is_apart = worst_ratio(self.right, wrong, allowed) >= CLEARLY_WRONG
+        return is_apart and worst_ratio(self.observation.result, wrong, allowed) <= 1
 
     def explained_in_its_own_dtype_by(self, fault: Fault) -> bool:
         """The fault computed in the dtype of the case gives what was observed: mistakes that are of precision."""
@@ -93,8 +98,8 @@ class _Look:
         if (
             self.observation.is_gradient
             or case.dtype == EXACT
-            or DTYPE in case.options.values()
-            and case.dtype == "float64"
+            or (DTYPE in case.options.values()
+            and case.dtype == "float64")
         ):
             return False
         positional, options = case.arguments(copy, getattr(torch, case.dtype))

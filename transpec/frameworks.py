@@ -35,7 +35,7 @@ class Torch:
 
     name = "torch"
     tensor_type = "torch.Tensor"
-    dtypes = ("float64", "float32", "bfloat16", "float16")
+    dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16")
     shares_memory = True
 
     def dtype(self, name: str) -> Any:
@@ -71,7 +71,8 @@ class Torch:
             raise RuntimeError("the result is not connected to the inputs: torch.autograd finds no way back from it")
         gradients = torch.autograd.grad(result, inputs, cotangent.to(result.dtype), allow_unused=True)
         pairs = zip(gradients, inputs, strict=True)
-        return [torch.zeros_like(tensor) if gradient is None else gradient for gradient, tensor in pairs]
+        dense = ((g.to_dense() if g is not None and g.is_sparse else g, tensor) for g, tensor in pairs)
+        return [torch.zeros_like(tensor) if gradient is None else gradient for gradient, tensor in dense]
 
 
 class Numpy:
@@ -79,7 +80,7 @@ class Numpy:
 
     name = "numpy"
     tensor_type = "numpy.ndarray"
-    dtypes = ("float64", "float32", "bfloat16", "float16")
+    dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16")
     shares_memory = True
 
     def dtype(self, name: str) -> Any:

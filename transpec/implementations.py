@@ -238,7 +238,7 @@ def declared(target: Any, source: Source) -> Implementation:
         framework=FRAMEWORKS[framework],
         dtypes=tuple(dict.fromkeys(dtypes)),
         compute_dtype=compute,
-        choices=dict(choices),
+        choices={_sayable(requirement): _sayable(choice) for requirement, choice in choices.items()},
         differentiable=_declared(target, "DIFFERENTIABLE", bool, False),
         version=_declared(target, "VERSION", str, None),
         homepage=_declared(target, "HOMEPAGE", str, None),
@@ -250,13 +250,13 @@ def _declared(target: Any, name: str, kind: Any, default: Any) -> Any:
     if value is not default and not isinstance(value, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise TypeError(f"{name} should be a {wanted}, is {value!r}")
-    return str(value) if isinstance(value, str) else value  # torch.__version__ is a str that no report can carry
+    return _sayable(value) if isinstance(value, str) else value
 
 
 # --- What an implementation can do instead of returning --------------------------------------------------------------
 
 
-class Misbehaviour(Exception):  # noqa: N818 - what it is called in reports
+class Misbehaviour(Exception):
     """A call that gave no result to judge; `outcome` is the word for it in reports."""
 
     outcome = "errored"
@@ -285,7 +285,7 @@ class TimedOut(Misbehaviour):
     outcome = "timed out"
 
 
-class WrongResult(AssertionError):  # noqa: N818 - likewise
+class WrongResult(AssertionError):
     """The result is no tensor, or not of the shape and dtype that the contract says."""
 
 
@@ -310,7 +310,7 @@ def limited(seconds: float, call: Callable[[], Any]) -> Any:
     before = signal.signal(signal.SIGALRM, stop) if alarmed else None
     try:
         if watched:
-            faulthandler.dump_traceback_later(2 * seconds + 1, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(2 * seconds + 1, exit=True, file=sys.__stderr__ or 2)
         if alarmed:
             signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)  # repeats, for code that catches everything and goes on
         return call()
@@ -526,8 +526,9 @@ def _plain(signature: inspect.Signature) -> Iterator[str]:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             yield "*"
         starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-        yield f"{prefix}{parameter.name}" + ("" if parameter.default is parameter.empty else f"={parameter.default}")
+        stars = 2 * (parameter.kind is parameter.VAR_KEYWORD) + (parameter.kind is parameter.VAR_POSITIONAL)
+        default = "" if parameter.default is parameter.empty else f"={parameter.default}"
+        yield f"{'*' * stars}{parameter.name}{default}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -546,8 +547,12 @@ def _short(message: object) -> str:
         text = " ".join(str(message).split())
     except Exception as error:
         text = f"no message, for that raises {type(error).__name__}"
-    # Half a surrogate pair would not get through to the process that writes the report.
-    return text[:LONGEST].encode("utf-8", "backslashreplace").decode() + ("…" if len(text) > LONGEST else "")
+    return _sayable(text[:LONGEST]) + ("…" if len(text) > LONGEST else "")
+
+
+def _sayable(text: str) -> str:
+    """A plain str that gets through to the process that writes the report: half a surrogate pair, for one, would not."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 __all__ = ["GROUP", "Implementation", "Misbehaviour", "ModuleType", "Source", "UsageError", "bundled", "find", "load"]

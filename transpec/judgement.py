@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from transpec import rounding
-from transpec.cases import DTYPE, EXACT, WIDE, Case, copy, normal
-from transpec.implementations import Implementation, Misbehaviour, Raised, WrongResult
+from transpec.cases import EXACT, WIDE, Case, copy, normal
+from transpec.implementations import Implementation, Raised, WrongResult
 from transpec.operations import OPERATIONS, Variant, generates, inject, uses
 from transpec.requirements import REQUIREMENTS
 
@@ -531,7 +531,7 @@ def assert_refuses(implementation: Implementation, case: Case, error: type[BaseE
     except WrongResult:
         pass
     raise NonConformance(
-        f"returned a result, should raise {error.__name__}: no meaning can be given to these shapes", case
+        f"returned a result, should raise {error.__name__}: no meaning can be given to these arguments", case
     )
 
 

@@ -124,7 +124,9 @@ def _failed(
     _diagnosed[key] += 1
     if explain and error.comparison and _diagnosed[key] <= DIAGNOSED:
         try:
-            outcome.diagnosis = diagnose(implementation, error.comparison, catalogue.load())
+            remembers = outcome.requirement.endswith("no-memory")
+            faults = catalogue.load().values() if remembers else catalogue.without_memory()
+            outcome.diagnosis = diagnose(implementation, error.comparison, faults)
         except Exception as trouble:  # a failure stays a failure where its cause cannot be found
             outcome.message += f" (no diagnosis: {type(trouble).__name__}: {trouble})"
 

@@ -56,6 +56,7 @@ class Operation(Generic[P, R]):
         self.formulations: list[Variant] = []
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the variant injected last gives, or else the formula."""
         injected = _injected.get()
         for depth in reversed(range(len(injected))):
             if injected[depth].operation is self:

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -136,7 +136,7 @@ def _run_in_a_worker(config: pytest.Config) -> None:
         and not options.collectonly
         and not options.trace
     ):
-        options.numprocesses = 1
+        options.numprocesses = min(2, os.cpu_count() or 1)  # more would import torch more often than they save
     if hasattr(options, "maxworkerrestart") and options.maxworkerrestart is None:
         options.maxworkerrestart = str((PATIENCE_WITH_IMPLEMENTATION + 5) * len(_given(config)))
 
@@ -193,21 +193,21 @@ class Run:
         # Tensors here are tiny: more threads only wait for each other, and two workers share the cores.
         torch.set_num_threads(1)
         self.told: dict[str, Any] = getattr(config, "workerinput", {}).get("transpec", {})
-        self.implementations = [self._loaded(name) for name in _given(config)]
+        found = [implementations.find(name) for name in _given(config)]  # before an import can change what is where
+        self.implementations = [self._loaded(source) for source in found]
         for implementation in self.implementations:
             implementation.case_timeout = config.getoption("case_timeout")
         self.chapters = _chapters(config)
         self.register: dict[str, Any] | None = None
         self.patience = Counter({(source, operation): n for source, operation, n in self.told.get("costly", ())})
 
-    def _loaded(self, name: str) -> implementations.Implementation:
-        """An implementation; the name is noted while its import may end this process."""
-        source = implementations.find(name)
-        if name in self.told.get("deadly", ()):
+    def _loaded(self, source: implementations.Source) -> implementations.Implementation:
+        """An implementation; its name is noted while its import may end this process."""
+        if source.given in self.told.get("deadly", ()):
             return implementations.Implementation(None, source, source.name, load_error="importing it ends the process")
         note = Path(self.told["note"]) if self.told else None
         if note:
-            note.write_text(name, encoding="utf-8")
+            note.write_text(source.given, encoding="utf-8")
         made = implementations.load(source)
         if note:
             note.unlink()
@@ -300,7 +300,7 @@ def _requirement(item: pytest.Item) -> Any:
     return _stated_by(getattr(item, "function", None))
 
 
-def _about(item: pytest.Item) -> dict[str, str]:
+def _about(item: pytest.Item) -> dict[str, Any]:
     """What a test judges."""
     parameters = _parameters(item)
     case = parameters.get("case")
@@ -320,6 +320,25 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
 
 
 # --- Running ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Run a requirement in two phases, the first telling what is about to be judged.
+
+    pytest's own protocol sets up fixtures, logging and capture for each of thousands of cases that use none of them, and
+    takes as long for it as judging does. With `--pdb` it is followed all the same.
+    """
+    if not isinstance(item, pytest.Function) or not _parameters(item) or item.config.option.usepdb:
+        return None
+    hook = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    phases: list[tuple[Literal["setup", "call"], Any]] = [("setup", lambda: None), ("call", lambda: pytest_pyfunc_call(item))]
+    for when, work in phases:
+        call = pytest.CallInfo.from_call(work, when=when, reraise=(pytest.exit.Exception, KeyboardInterrupt))
+        hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -407,7 +426,7 @@ class Gatherer:
         self.begun = time.perf_counter()
         self.register: dict[str, Any] | None = None
         self.outcomes: list[dict[str, Any]] = []
-        self.about: dict[str, tuple[dict[str, str], float]] = {}  # test under way: what it judges, and since when
+        self.about: dict[str, tuple[dict[str, Any], float]] = {}  # test under way: what it judges, and since when
         self.costly: Counter[tuple[str, str]] = Counter()  # crashes and timeouts of an implementation's operation
         self.deadly: list[str] = []  # implementations whose import has ended a worker
         self.notes = ""
@@ -442,7 +461,7 @@ class Gatherer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a report carries; one that is of no phase tells of a worker's death."""
-        carried = dict(report.user_properties)
+        carried: dict[str, Any] = dict(report.user_properties)
         mine = {REGISTER, ABOUT, PROPERTY} & carried.keys()
         # Other plugins, such as the one that writes JUnit's XML, need not carry it on.
         report.user_properties = [pair for pair in report.user_properties if pair[0] not in mine]
@@ -456,7 +475,7 @@ class Gatherer:
             report.when = "call"
             _state(report, outcome, self._is_excused(self.register, outcome))
         if outcome is not None:
-            report.transpec = outcome
+            report.transpec = outcome  # type: ignore[attr-defined]
             self.outcomes.append(outcome)
             if died or outcome["outcome"] == "timed out":
                 self.costly[outcome["implementation"], outcome["operation"]] += 1
@@ -470,7 +489,7 @@ class Gatherer:
         described = next(d for d in register["implementations"] if d["source"] == outcome["implementation"])
         return _excused(outcome, level, known_of(_known(self.config), described))
 
-    def _crash(self, about: dict[str, str], since: float) -> dict[str, Any]:
+    def _crash(self, about: dict[str, Any], since: float) -> dict[str, Any]:
         """The outcome of a call during which the worker died."""
         from transpec.results import Outcome
 
