@@ -1,15 +1,16 @@
 """The package: what is in the wheel, and that it works where this clone is not."""
 
-import functools
 import json
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
-from support import ROOT, Ran, environment
+from support import ROOT, Ran, environment, write
 
 import transpec
 
@@ -29,18 +30,20 @@ def pip(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@functools.cache
-def wheel_in(folder: Path) -> Path:
-    """The wheel, built from a copy of the sources: a build leaves files behind, and takes an earlier one's in."""
-    shutil.copytree(ROOT, folder / "sources", ignore=shutil.ignore_patterns(*NO_SOURCES))
-    pip("wheel", *OFFLINE, "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "sources"))
-    return next(folder.glob("*.whl"))
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this clone: a build leaves files behind, and takes in those that an earlier one has left."""
+    folder = tmp_path_factory.mktemp("clone") / "transpec"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NO_SOURCES))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel."""
-    return wheel_in(tmp_path_factory.mktemp("wheel"))
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", *OFFLINE, "--no-build-isolation", "--wheel-dir", str(folder), str(sources))
+    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +92,34 @@ def test_the_wheel_says_what_it_is(wheel):
     assert {"Requires-Dist: torch>=2.5", "Requires-Dist: pytest-xdist>=3.6"} <= set(metadata.splitlines())
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["as it is", "two workers"])
+def judged_by(python: str, folder: Path, *arguments: str, **more: str) -> Ran:
+    """A short run of what is installed for this Python, from an unrelated folder."""
+    command = [python, "-m", "pytest", "-q", *arguments, "--chapter", "masks", "-k", "look_ahead_itself"]
+    done = subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, check=False)
+    return Ran(done.returncode, done.stdout + done.stderr, folder / "reports" / "latest")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_wheel_judges_by_itself(installed, tmp_path, workers):
     """From an unrelated folder the installed package judges an implementation, in one worker and in two."""
-    command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "transpec.spec_tests", "--impl", "numpy_plain"]
-    done = subprocess.run(
-        [*command, "--chapter", "masks", "-k", "look_ahead_itself", *workers],
-        cwd=tmp_path,
-        env=environment(PYTHONPATH=str(installed)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ran = Ran(done.returncode, done.stdout + done.stderr, tmp_path / "reports" / "latest")
+    arguments = ("--pyargs", "transpec.spec_tests", "--impl", "numpy_plain", "-n", workers)
+    ran = judged_by(sys.executable, tmp_path, *arguments, PYTHONPATH=str(installed))
     assert ran.status == 0, ran.output
     assert ran.implementation("numpy_plain")["verdict"] == "conforms"
+
+
+def test_an_editable_installation_judges_elsewhere(sources, tmp_path):
+    """Installed as a clone that stays editable, the suite judges a file in a project of its own."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")}))
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    pip("--python", python, "install", *OFFLINE, "--no-build-isolation", "--editable", str(sources))
+    write(tmp_path, "pytest.ini", "[pytest]\n")
+    write(tmp_path, "mine.py", "import numpy\ndef look_ahead_mask(n): return numpy.tri(n, dtype=bool)\n")
+    ran = judged_by(python, tmp_path, "--impl", "mine.py", "-n", "1", PYTHONPATH="")
+    assert ran.status == 0, ran.output
+    assert ran.implementation("mine")["verdict"] == "conforms"
 
 
 def test_the_installed_package_is_the_one_that_runs(installed, tmp_path):

@@ -98,8 +98,7 @@ class _Look:
         if (
             self.observation.is_gradient
             or case.dtype == EXACT
-            or (DTYPE in case.options.values()
-            and case.dtype == "float64")
+            or (DTYPE in case.options.values() and case.dtype == "float64")
         ):
             return False
         positional, options = case.arguments(copy, getattr(torch, case.dtype))

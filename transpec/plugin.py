@@ -333,7 +333,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    phases: list[tuple[Literal["setup", "call"], Any]] = [("setup", lambda: None), ("call", lambda: pytest_pyfunc_call(item))]
+    phases: list[tuple[Literal["setup", "call"], Any]] = [
+        ("setup", lambda: None),
+        ("call", lambda: pytest_pyfunc_call(item)),
+    ]
     for when, work in phases:
         call = pytest.CallInfo.from_call(work, when=when, reraise=(pytest.exit.Exception, KeyboardInterrupt))
         hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))
