@@ -4,6 +4,8 @@ The module's own `scaled_dot_product_attention` leaves the choice of kernel to t
 `math` and `flash` hold it to the one or the other of the two kernels that exist on a CPU.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,7 +31,7 @@ def scaled_dot_product_attention(
 
 def feed_forward(x: Tensor, weights: Weights, *, activation: str = "relu") -> Tensor:
     """functional.linear, an activation, functional.linear; x (..., M)."""
-    activations = {
+    activations: dict[str, Callable[[Tensor], Tensor]] = {
         "relu": functional.relu,
         "gelu": functional.gelu,
         "gelu_tanh": lambda inner: functional.gelu(inner, approximate="tanh"),

@@ -271,7 +271,8 @@ def layouts(case: Case) -> list[Case]:
             made.append(_laid_out(case, case.changed(f"{name} {layout}", weights=weights), layout))
     for name, value in case.options.items():
         for layout in _possible(value):
-            made.append(_laid_out(case, case.changed(f"{name} {layout}", **{name: LAYOUTS[layout](value)}), layout))
+            option: dict[str, Any] = {name: LAYOUTS[layout](value)}
+            made.append(_laid_out(case, case.changed(f"{name} {layout}", **option), layout))
     return made
 
 

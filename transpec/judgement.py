@@ -229,7 +229,7 @@ def _wide(value: Any) -> Any:
 
 
 def _torch(dtype: str) -> torch.dtype:
-    return getattr(torch, dtype)  # type: ignore[no-any-return]
+    return getattr(torch, dtype)
 
 
 def _kept(case: Case, key: Any, compute: Callable[[], Any]) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -63,7 +64,7 @@ def with_empty_rows(mask: Tensor, *rows: int, item: Any = 0) -> Tensor:
 
 def louder_where_hidden(content: Tensor, mask: Tensor) -> Tensor:
     """Keys or values (… S X) that no query may attend to, made a hundred times as large."""
-    seen = mask.expand(*torch.broadcast_shapes(mask.shape[:-2], content.shape[:-2]), *mask.shape[-2:]).any(-2)
+    seen = mask.expand(*numpy.broadcast_shapes(mask.shape[:-2], content.shape[:-2]), *mask.shape[-2:]).any(-2)
     while seen.dim() > content.dim() - 1:
         seen = seen.any(0)
     return torch.where(seen.unsqueeze(-1), content, content * HIDDEN)
@@ -92,7 +93,7 @@ def masked_case(
     """A generic call under a mask, its hidden keys and values loud. `T` stands where the mask is one row for all."""
     T = mask.shape[-2] if mask.dim() > 1 and mask.shape[-2] > 1 else T
     query, key, value = drawn_numbers(name, lead, T=T, S=mask.shape[-1], size=size)
-    full = mask.broadcast_to(*torch.broadcast_shapes(mask.shape, (T, 1)))
+    full = mask.broadcast_to(*numpy.broadcast_shapes(mask.shape, (T, 1)))
     return attention(name, query, louder_where_hidden(key, full), louder_where_hidden(value, full), mask=mask, **more)
 
 

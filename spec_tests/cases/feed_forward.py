@@ -24,14 +24,14 @@ def network(
         "w_2": normal(f"{name} w_2", F, M) * F**-0.5,
         "b_2": normal(f"{name} b_2", M) * 0.5,
     }
-    return Case(feed_forward, name, (normal(f"{name} x", *lead, M) * size,), weights, **fields)  # type: ignore[arg-type]
+    return Case(feed_forward, name, (normal(f"{name} x", *lead, M) * size,), weights, **fields)
 
 
 def activation_alone(name: str, points: Tensor, **fields: object) -> Case:
     """Tokens of one entry each, through one inner unit of weight 1 and bias 0: the result is the activation itself."""
     one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     weights = {"w_1": one, "b_1": zero, "w_2": one, "b_2": zero}
-    return Case(feed_forward, name, (points.unsqueeze(-1),), weights, **fields)  # type: ignore[arg-type]
+    return Case(feed_forward, name, (points.unsqueeze(-1),), weights, **fields)
 
 
 def with_activation(activation: str, cases: list[Case]) -> list[Case]:

@@ -26,7 +26,7 @@ def rows(name: str, *shape: int, size: float = 1.0, mean: float = 0.0) -> Tensor
 def layer(name: str, x: Tensor, *, eps: float = 1e-5, **fields: object) -> Case:
     """A call of layer_norm with a gain about one and a bias about zero, each entry its own."""
     weights = {"gain": 1 + 0.5 * normal(f"{name} gain", x.shape[-1]), "bias": 0.5 * normal(f"{name} bias", x.shape[-1])}
-    return Case(layer_norm, name, (x,), weights, {"eps": eps}, **fields)  # type: ignore[arg-type]
+    return Case(layer_norm, name, (x,), weights, {"eps": eps}, **fields)
 
 
 def rms_of(cases: Iterable[Case]) -> list[Case]:
