@@ -21,7 +21,7 @@ import numpy as np
 
 NAME = "numpy_plain"
 FRAMEWORK = "numpy"
-DTYPES = ("float64", "float32", "float16")
+DTYPES = ("float64", "float32")
 DIFFERENTIABLE = True
 CHOICES = {"attention.empty-row": "zero"}
 

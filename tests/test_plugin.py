@@ -63,7 +63,7 @@ def run_everything_bad(folder: Path) -> Ran:
         "good": GOOD,
     }
     given = [write(folder, f"{name}.py", code) for name, code in files.items()]
-    more = ("-k", "look_ahead_itself or loads or names", "--case-timeout=0.3", f"--junitxml={folder / 'junit.xml'}")
+    more = ("-k", "look_ahead_itself or loads or names", "--case-timeout=0.5", f"--junitxml={folder / 'junit.xml'}")
     return pytest_on(folder, *impls(*given), *more, "-n1")
 
 
@@ -77,8 +77,8 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     ("name", "outcome", "said"),
     [
         ("exits", "crashed", "the process ended during the call"),
-        ("hangs", "timed out", "look_ahead_mask did not return within 0.3 s"),
-        ("sleeps", "timed out", "look_ahead_mask did not return within 0.3 s"),
+        ("hangs", "timed out", "look_ahead_mask did not return within 0.5 s"),
+        ("sleeps", "timed out", "look_ahead_mask did not return within 0.5 s"),
     ],
 )
 def test_what_ends_or_stops_the_process_has_its_outcome(bad, name, outcome, said):
@@ -304,30 +304,20 @@ def test_ctrl_c_leaves_a_report(tmp_path):
     calling = tmp_path / "calling"
     code = f"if length == 7:\n        open({str(calling)!r}, 'w').close(); import time; time.sleep(1000)"
     given = write(tmp_path, "slow.py", GOOD.replace("    return", f"    {code}\n    return"))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        f"--report-dir={tmp_path}",
-        *impls(given),
-        "-n1",
-        "-k",
-        "look_ahead_rows",
-    ]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        wait_for(calling)
-        os.killpg(process.pid, signal.SIGINT)
-        status = process.wait(60)
+    arguments = [f"--report-dir={tmp_path}", *impls(given), "-n1", "-k", "look_ahead_rows"]
+    status = interrupted([sys.executable, "-m", "pytest", *arguments], calling)
     report = validated(Ran(status, "", tmp_path))
     assert (status, report["complete"], report["incomplete_because"]) == (2, False, "interrupted")
     assert 0 < report["selection"]["ran"] < report["selection"]["selected"]
+
+
+def interrupted(command: list[str], moment: Path) -> int:
+    """The exit status of a command that gets Ctrl-C, with all its processes, once a file is there."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), start_new_session=True, **quiet) as process:
+        wait_for(moment)
+        os.killpg(process.pid, signal.SIGINT)
+        return process.wait(60)
 
 
 def wait_for(path: Path) -> None:
