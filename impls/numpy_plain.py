@@ -15,7 +15,7 @@ dict, and None for token ids.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -27,36 +27,6 @@ CHOICES = {"attention.empty-row": "zero"}
 
 Array = np.ndarray
 Weights = dict[str, np.ndarray]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _computed_in_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """Compute in float32 what comes and goes in float16, whose sums overflow at 65504 and whose roundings add up."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
-        if not _has_half(arguments):
-            return function(*arguments, **options)
-        result: R = _cast(function(*_cast(arguments, np.float16, np.float32), **options), np.float32, np.float16)
-        return result
-
-    return wrapped
-
-
-def _has_half(value: Any) -> bool:
-    if isinstance(value, (tuple, dict)):
-        return any(map(_has_half, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, np.ndarray) and value.dtype == np.float16
-
-
-def _cast(value: Any, old: type, new: type) -> Any:
-    """The arrays of dtype `old` in a value, a tuple or a dict, as dtype `new`; all else as it is."""
-    if isinstance(value, tuple):
-        return tuple(_cast(item, old, new) for item in value)
-    if isinstance(value, dict):
-        return {name: _cast(item, old, new) for name, item in value.items()}
-    return value.astype(new) if isinstance(value, np.ndarray) and value.dtype == old else value
 
 
 def _summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -73,7 +43,6 @@ def _transposed(x: Array) -> Array:
 # Attention
 
 
-@_computed_in_float32
 def attention_weights(query: Array, key: Array, *, mask: Array | None = None, scale: float | None = None) -> Array:
     """softmax(Q K^T / sqrt(d_k)), zero in rows that may attend to nothing. Vaswani et al. 2017, equation 1.
 
@@ -106,7 +75,6 @@ def _check_mask(mask: Array, scores: tuple[int, ...]) -> None:
         raise ValueError(f"a mask must broadcast to (..., queries, keys) = {scores}; given {mask.shape}")
 
 
-@_computed_in_float32
 def attention_weights_vjp(
     query: Array, key: Array, cotangent: Array, *, mask: Array | None = None, scale: float | None = None
 ) -> tuple[Array, Array]:
@@ -116,7 +84,6 @@ def attention_weights_vjp(
     return _summed_to(by_scores @ key, query.shape), _summed_to(_transposed(by_scores) @ query, key.shape)
 
 
-@_computed_in_float32
 def scaled_dot_product_attention(
     query: Array, key: Array, value: Array, *, mask: Array | None = None, scale: float | None = None
 ) -> Array:
@@ -131,7 +98,6 @@ def scaled_dot_product_attention(
     return attention_weights(query, key, mask=mask, scale=scale) @ value
 
 
-@_computed_in_float32
 def scaled_dot_product_attention_vjp(
     query: Array, key: Array, value: Array, cotangent: Array, *, mask: Array | None = None, scale: float | None = None
 ) -> tuple[Array, Array, Array]:
@@ -141,7 +107,6 @@ def scaled_dot_product_attention_vjp(
     return by_query, by_key, _summed_to(_transposed(weights) @ cotangent, value.shape)
 
 
-@_computed_in_float32
 def multi_head_attention(
     query: Array, key: Array, value: Array, weights: Weights, *, num_heads: int, mask: Array | None = None
 ) -> Array:
@@ -157,7 +122,6 @@ def multi_head_attention(
     return _linear(_side_by_side(heads), weights, "o")
 
 
-@_computed_in_float32
 def multi_head_attention_vjp(
     query: Array,
     key: Array,
@@ -280,7 +244,6 @@ def sinusoidal_positional_encoding(length: int, d_model: int, *, offset: int = 0
     return encoding.astype(dtype)
 
 
-@_computed_in_float32
 def token_embedding(token_ids: Array, weights: Weights, *, offset: int = 0) -> Array:
     """sqrt(d_model) table[ids] + positional encoding. Vaswani et al. 2017, sections 3.4 and 3.5.
 
@@ -293,7 +256,6 @@ def token_embedding(token_ids: Array, weights: Weights, *, offset: int = 0) -> A
     return math.sqrt(table.shape[1]) * table[token_ids] + positions
 
 
-@_computed_in_float32
 def token_embedding_vjp(
     token_ids: Array, weights: Weights, cotangent: Array, *, offset: int = 0
 ) -> tuple[None, Weights]:
@@ -343,7 +305,6 @@ def _activation(name: str) -> tuple[Callable[[Array], Array], Callable[[Array], 
     return _ACTIVATIONS[name]
 
 
-@_computed_in_float32
 def feed_forward(x: Array, weights: Weights, *, activation: str = "relu") -> Array:
     """FFN(x) = f(x W_1 + b_1) W_2 + b_2, f = max(0, x). Vaswani et al. 2017, section 3.3, equation 2.
 
@@ -353,7 +314,6 @@ def feed_forward(x: Array, weights: Weights, *, activation: str = "relu") -> Arr
     return _linear(function(_linear(x, weights, "1")), weights, "2")
 
 
-@_computed_in_float32
 def feed_forward_vjp(
     x: Array, weights: Weights, cotangent: Array, *, activation: str = "relu"
 ) -> tuple[Array, Weights]:
@@ -383,7 +343,6 @@ def _check_width(x: Array, weights: Weights) -> None:
             raise ValueError(f"{name} must have one entry for each of {x.shape[-1]} columns; given {weight.shape}")
 
 
-@_computed_in_float32
 def layer_norm(x: Array, weights: Weights, *, eps: float) -> Array:
     """(x - mean) / sqrt(variance + eps) * gain + bias over the last axis. Ba et al. 2016, equation 4."""
     _check_width(x, weights)
@@ -391,7 +350,6 @@ def layer_norm(x: Array, weights: Weights, *, eps: float) -> Array:
     return standardised * weights["gain"] + weights["bias"]
 
 
-@_computed_in_float32
 def layer_norm_vjp(x: Array, weights: Weights, cotangent: Array, *, eps: float) -> tuple[Array, Weights]:
     """Gradients by x and weights; cotangent of x's shape."""
     standardised, deviation = _standardised(x, eps)
@@ -407,14 +365,12 @@ def _root_mean_square(x: Array, eps: float) -> Array:
     return np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + float(eps))
 
 
-@_computed_in_float32
 def rms_norm(x: Array, weights: Weights, *, eps: float) -> Array:
     """x / sqrt(mean(x^2) + eps) * gain over the last axis. Zhang & Sennrich 2019, equation 4, which has no eps."""
     _check_width(x, weights)
     return x / _root_mean_square(x, eps) * weights["gain"]
 
 
-@_computed_in_float32
 def rms_norm_vjp(x: Array, weights: Weights, cotangent: Array, *, eps: float) -> tuple[Array, Weights]:
     """Gradients by x and weights; cotangent of x's shape."""
     rms = _root_mean_square(x, eps)
@@ -425,13 +381,11 @@ def rms_norm_vjp(x: Array, weights: Weights, cotangent: Array, *, eps: float) ->
     return by_x, {"gain": _summed_to(cotangent * normalised, weights["gain"].shape)}
 
 
-@_computed_in_float32
 def add_norm(x: Array, sublayer_output: Array, weights: Weights, *, eps: float) -> Array:
     """LayerNorm(x + Sublayer(x)). Vaswani et al. 2017, section 3.1."""
     return layer_norm(x + sublayer_output, weights, eps=eps)
 
 
-@_computed_in_float32
 def add_norm_vjp(
     x: Array, sublayer_output: Array, weights: Weights, cotangent: Array, *, eps: float
 ) -> tuple[Array, Array, Weights]:

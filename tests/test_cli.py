@@ -134,7 +134,6 @@ def test_show_a_case_by_its_name(capsys):
     assert re.findall(r"^  (.*): passed", out, re.MULTILINE) == [
         "one-hot in float64",
         "one-hot in float32",
-        "one-hot in float16",
     ]
 
 
