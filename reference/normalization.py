@@ -47,3 +47,16 @@ def one_scale_and_one_shift(x, weights, *, eps):  # type: ignore[no-untyped-def]
     mean = x.mean(-1, keepdim=True)
     scale = torch.rsqrt(((x - mean) * (x - mean)).mean(-1, keepdim=True) + eps)
     return (x * scale - mean * scale) * weights["gain"] + weights["bias"]
+
+
+@layer_norm.formulation
+def mean_reflected_away(x, weights, *, eps):  # type: ignore[no-untyped-def]
+    """The mean taken away by a reflection that turns it into the first axis: the first entry comes out of all others."""
+    width = x.shape[-1]
+    first = (torch.arange(width) == 0).to(x.dtype)  # M
+    across = first + width**-0.5
+    mirror = across / torch.sqrt((across * across).sum())
+    turned = (x - 2 * (x * mirror).sum(-1, keepdim=True) * mirror) * (1 - first)
+    centred = turned - 2 * (turned * mirror).sum(-1, keepdim=True) * mirror
+    variance = (turned * turned).mean(-1, keepdim=True)
+    return centred / torch.sqrt(variance + eps) * weights["gain"] + weights["bias"]

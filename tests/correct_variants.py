@@ -351,6 +351,39 @@ class FusedProjection(InTorch):
 
 
 @correct
+class BiasesFirst(InTorch):
+    """Every linear layer is one more term of its sum, the bias, from which the sum starts, as in addmm and in C."""
+
+    NAME = "biases_first"
+
+    @staticmethod
+    def multi_head_attention(query, key, value, weights, *, num_heads, mask=None):
+        linear = BiasesFirst._linear
+        q, k, v = (
+            _heads(linear(x, weights[f"w_{n}"], weights.get(f"b_{n}")), num_heads)
+            for n, x in (("q", query), ("k", key), ("v", value))
+        )
+        heads = _attend(q, k, v, _mask_for_heads(mask, query, key))
+        return linear(heads.transpose(1, 2).flatten(2), weights["w_o"], weights.get("b_o"))
+
+    @staticmethod
+    def feed_forward(x, weights, *, activation="relu"):
+        inner = {
+            "relu": functional.relu,
+            "gelu": functional.gelu,
+            "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
+        }[activation](BiasesFirst._linear(x, weights["w_1"], weights["b_1"]))
+        return BiasesFirst._linear(inner, weights["w_2"], weights["b_2"])
+
+    @staticmethod
+    def _linear(x, w, b):
+        total = x.new_zeros(*x.shape[:-1], w.shape[1]) if b is None else b.expand(*x.shape[:-1], w.shape[1])
+        for place in range(w.shape[0]):
+            total = total + x[..., place, None] * w[place]
+        return total
+
+
+@correct
 class OutputProjectionFirst(InTorch):
     """A (V W^O) in place of (A V) W^O, and the heads are added instead of laid side by side."""
 
@@ -417,6 +450,29 @@ class ReciprocalRoot(InTorch):
     @staticmethod
     def rms_norm(x, weights, *, eps):
         return weights["gain"] * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
+
+
+@correct
+class Reflection(InTorch):
+    """The mean taken away by a Householder reflection: the first entry comes out of all others, and errs by their number."""
+
+    NAME = "reflection"
+
+    @staticmethod
+    def layer_norm(x, weights, *, eps):
+        width = x.shape[-1]
+        across = torch.full((width,), width**-0.5, dtype=x.dtype)
+        across[0] += 1  # the mirror that turns the direction of equal entries into the first axis
+        mirror = across / across.square().sum().sqrt()
+        turned = x - 2 * (x @ mirror).unsqueeze(-1) * mirror
+        turned = torch.cat([torch.zeros_like(turned[..., :1]), turned[..., 1:]], -1)  # the part along it is the mean
+        centred = turned - 2 * (turned @ mirror).unsqueeze(-1) * mirror
+        variance = turned.square().mean(-1, keepdim=True)
+        return centred * torch.rsqrt(variance + eps) * weights["gain"] + weights["bias"]
+
+    @staticmethod
+    def add_norm(x, sublayer_output, weights, *, eps):
+        return Reflection.layer_norm(x + sublayer_output, weights, eps=eps)
 
 
 @correct

@@ -26,8 +26,8 @@ class Framework(Protocol):
     def back(self, value: Any) -> Tensor:
         """The torch tensor with the same dtype and numbers; raises TypeError for what is no tensor of the framework."""
 
-    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
-        """Gradients of `cotangent · call()` for every input, by the framework's own differentiation."""
+    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> tuple[Any, Sequence[Any]]:
+        """What `call` gives, and gradients of `cotangent · call()` for every input, by the framework's differentiation."""
 
 
 class Torch:
@@ -58,7 +58,9 @@ class Torch:
             raise TypeError(f"torch.Tensor that is {'quantized' if value.is_quantized else 'nested or sparse'}")
         return value.detach().cpu().clone()
 
-    def vjp(self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor) -> Sequence[Tensor]:
+    def vjp(
+        self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Through torch.autograd; an input that the result does not depend on has the gradient zero."""
         import torch
 
@@ -72,7 +74,7 @@ class Torch:
         gradients = torch.autograd.grad(result, inputs, cotangent.to(result.dtype), allow_unused=True)
         pairs = zip(gradients, inputs, strict=True)
         dense = ((g.to_dense() if g is not None and g.is_sparse else g, tensor) for g, tensor in pairs)
-        return [torch.zeros_like(tensor) if gradient is None else gradient for gradient, tensor in dense]
+        return result, [torch.zeros_like(tensor) if gradient is None else gradient for gradient, tensor in dense]
 
 
 class Numpy:
@@ -116,7 +118,7 @@ class Numpy:
         except TypeError:
             raise TypeError(f"numpy.ndarray of dtype {array.dtype}") from None
 
-    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> Sequence[Any]:
+    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> tuple[Any, Sequence[Any]]:
         """numpy differentiates nothing: the implementation has to bring its own."""
         raise NotImplementedError("numpy has no autograd: provide <operation>_vjp to have gradients judged")
 

@@ -411,8 +411,11 @@ class Implementation:
         result = self._run(case.operation.name, positional, options)
         return lambda: self._checked(result, f"{case.operation.name} returned")
 
-    def gradients(self, case: Case, cotangent: Tensor) -> dict[str, Tensor]:
-        """The vector-Jacobian product of a case's operation for every floating input and weight, by name."""
+    def gradients(self, case: Case, cotangent: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """The vector-Jacobian product of a case's operation for every floating input and weight, by name.
+
+        Before it the result that was differentiated, where there is one: it may come by another path than `call`.
+        """
         from transpec.cases import copy
 
         name = f"{case.operation.name}_vjp"
@@ -421,16 +424,17 @@ class Implementation:
         positional, options = given.arguments(self._convert, self._dtype(case))
         if self.claims_vjp(case.operation):
             result = self._run(name, [*positional, self._convert(copy(cotangent))], options)
-            return self._named_gradients(result, leaves, name, given)
+            return None, self._named_gradients(result, leaves, name, given)
         inputs = [self._convert(tensor) for tensor in leaves.values()]
 
         def differentiate() -> Any:
             call = lambda: getattr(self.target, case.operation.name)(*positional, **options)
             return self.framework.vjp(call, inputs, self._convert(copy(cotangent)))
 
-        found = self._guarded(differentiate, case.operation.name)
+        result, found = self._guarded(differentiate, case.operation.name)
         named = zip(leaves, found, strict=True)
-        return {name: self._checked(value, f"the gradient of {name} is") for name, value in named}
+        gradients = {name: self._checked(value, f"the gradient of {name} is") for name, value in named}
+        return self._checked(result, f"{case.operation.name} returned"), gradients
 
     def _named_gradients(self, result: Any, leaves: dict[str, Tensor], name: str, case: Case) -> dict[str, Tensor]:
         wanted = len(case.tensors) + (case.weights is not None)

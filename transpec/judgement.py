@@ -140,18 +140,19 @@ def _spread(
 def _sampled_spread(
     exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
 ) -> dict[str, Tensor]:
-    """The largest deviation over the samples; half of them take the equal formulations where there are any."""
-    formulations = tuple(
-        operation.formulations[0]
-        for operation in OPERATIONS.values()
-        if operation.formulations and uses(case.operation, operation)
-    )
-    stacks = [variants, formulations + variants] if formulations else [variants]
+    """The largest deviation over the samples, which are shared out between the formula and its equal formulations."""
+    used = [
+        operation for operation in OPERATIONS.values() if operation.formulations and uses(case.operation, operation)
+    ]
+    rounds = max((len(operation.formulations) for operation in used), default=0)
+    others = [tuple(operation.formulations[turn % len(operation.formulations)] for operation in used) + variants
+              for turn in range(rounds)]  # fmt: skip
+    stacks = [variants, *others]
     # One by one, where vmap cannot draw them together, half as many have to do.
     count = rounding.SAMPLES // 2 if generates(case.operation) else rounding.SAMPLES
     spread = {name: torch.zeros_like(value) for name, value in exact.items()}
     for seed, stack in enumerate(stacks):
-        samples = _samples(case, stack, precision, seed, count // len(stacks), gradients="" not in exact)
+        samples = _samples(case, stack, precision, seed, count // min(2, len(stacks)), gradients="" not in exact)
         for name, results in samples.items():
             finite = exact[name].isfinite()
             if not bool(results.isfinite()[:, finite].all()):
@@ -439,9 +440,16 @@ def assert_contract(implementation: Implementation, case: Case) -> None:
 
 
 def assert_gradients_conform(implementation: Implementation, case: Case) -> None:
-    """The vector-Jacobian product equals the formula's within the budget, for every input and weight."""
+    """The vector-Jacobian product equals the formula's within the budget, for every input and weight.
+
+    So does the result that was differentiated: code that is asked for gradients often takes another path.
+    """
     variants = declared_variants(implementation, case)
-    actual = _result(lambda: implementation.gradients(case, cotangent(case)), case)
+    result, actual = _result(lambda: implementation.gradients(case, cotangent(case)), case)
+    if result is not None:
+        result = _of_contract(result, case, oracle(case))
+        allowed = budget(case, variants, implementation.compute_dtype)
+        compare(implementation, case, result, oracle(case, variants), allowed, what="output (gradients asked for)")
     expected = oracle_gradients(case, variants)
     for name, gradient in actual.items():
         if gradient.shape != expected[name].shape:
