@@ -11,8 +11,12 @@ Dimension letters, the same everywhere:
 
 import importlib
 
-CHAPTERS = ("attention", "masks", "positions", "feed_forward", "normalization", "embedding")
-PROFILES = {"Core": CHAPTERS}
+PROFILES = {
+    "Core": ("attention", "masks", "positions", "feed_forward", "normalization", "embedding"),
+    "Blocks": ("layers", "transformer"),
+    "Models": ("bert", "gpt", "t5", "albert"),
+}
+CHAPTERS = tuple(chapter for chapters in PROFILES.values() for chapter in chapters)
 
 for _chapter in CHAPTERS:
     importlib.import_module(f"transpec.reference.{_chapter}")

@@ -23,13 +23,7 @@ def attention_weights(
     3.2.3), and a row that may attend to nothing is zero. `scale` stands for 1 / sqrt(E) where it is given.
     Raises ValueError where a query and a key differ in size.
     """
-    scores = _scores(query, key, mask, scale)
-    # Any constant may be taken from a row of scores. The highest keeps exp in range. It is detached, for a constant has
-    # no gradient; where a row is -inf throughout it is 0, so that exp gives 0 and not NaN.
-    highest = scores.detach().amax(-1, keepdim=True)  # ... T 1
-    powers = torch.exp(scores - highest.masked_fill(highest == -math.inf, 0.0))
-    total = powers.sum(-1, keepdim=True)  # ... T 1
-    return powers / total.masked_fill(total == 0, 1.0)
+    return softmax(_scores(query, key, mask, scale))
 
 
 @operation("Vaswani et al. 2017, section 3.2.1, equation 1")
@@ -68,12 +62,12 @@ def multi_head_attention(
     of `w_o`. `mask` is the same for all heads. Raises ValueError where `num_heads` does not divide the columns.
     """
     heads = scaled_dot_product_attention(
-        _split_heads(_project(query, weights, "q"), num_heads),  # B H T E
-        _split_heads(_project(key, weights, "k"), num_heads),  # B H S E
-        _split_heads(_project(value, weights, "v"), num_heads),  # B H S D
+        split_heads(project(query, weights, "q"), num_heads),  # B H T E
+        split_heads(project(key, weights, "k"), num_heads),  # B H S E
+        split_heads(project(value, weights, "v"), num_heads),  # B H S D
         mask=None if mask is None else mask.broadcast_to(len(query), query.shape[1], key.shape[1]).unsqueeze(1),
     )  # B H T D
-    return _project(heads.transpose(1, 2).flatten(2), weights, "o")  # B T M
+    return project(merge_heads(heads), weights, "o")  # B T M
 
 
 @attention_weights.choice("attention.empty-row", "mean")
@@ -93,7 +87,21 @@ def empty_rows_are_nan(query, key, *, mask=None, scale=None):  # type: ignore[no
 @attention_weights.formulation
 def weights_by_log_sum(query, key, *, mask=None, scale=None):  # type: ignore[no-untyped-def]
     """exp(s - log sum exp s): what kernels compute that keep one number a row; it carries |log sum exp| roundings."""
-    scores = _scores(query, key, mask, scale)
+    return softmax_by_log_sum(_scores(query, key, mask, scale))
+
+
+def softmax(scores: Float[Tensor, "... S"]) -> Float[Tensor, "... S"]:
+    """exp(s) over its sum along a row; a row that is minus infinity throughout is zero."""
+    # Any constant may be taken from a row of scores. The highest keeps exp in range. It is detached, for a constant has
+    # no gradient; where a row is -inf throughout it is 0, so that exp gives 0 and not NaN.
+    highest = scores.detach().amax(-1, keepdim=True)  # ... 1
+    powers = torch.exp(scores - highest.masked_fill(highest == -math.inf, 0.0))
+    total = powers.sum(-1, keepdim=True)  # ... 1
+    return powers / total.masked_fill(total == 0, 1.0)
+
+
+def softmax_by_log_sum(scores: Float[Tensor, "... S"]) -> Float[Tensor, "... S"]:
+    """The same as exp(s - log sum exp s)."""
     with torch.no_grad():
         highest = scores.amax(-1, keepdim=True)
         highest = highest.masked_fill(highest == -math.inf, 0.0)
@@ -113,12 +121,19 @@ def _scores(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None
     return scores if mask is None else torch.where(mask, scores, -math.inf)
 
 
-def _project(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+def project(x: Float[Tensor, "B T M"], weights: dict[str, Tensor], name: str) -> Float[Tensor, "B T HE"]:
+    """x W + b with the weights `w_` and `b_` of this name; a missing bias is zero."""
     projected = x @ weights[f"w_{name}"]
     return projected + weights[f"b_{name}"] if f"b_{name}" in weights else projected
 
 
-def _split_heads(x: Float[Tensor, "B T HE"], num_heads: int) -> Float[Tensor, "B H T E"]:
+def split_heads(x: Float[Tensor, "B T HE"], num_heads: int) -> Float[Tensor, "B H T E"]:
+    """Head i is the i-th block of columns. Raises ValueError where `num_heads` does not divide them."""
     if x.shape[-1] % num_heads:
         raise ValueError(f"num_heads must divide the {x.shape[-1]} columns of a projection: got {num_heads}")
     return x.unflatten(-1, (num_heads, x.shape[-1] // num_heads)).transpose(1, 2)
+
+
+def merge_heads(heads: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T HD"]:
+    """The heads side by side again."""
+    return heads.transpose(1, 2).flatten(2)

@@ -50,6 +50,7 @@ class Case:
     dtype: str = ""
     numbers_of: Case | None = None  # another case with the same numbers in another layout, whose oracle serves both
     origin: Case | None = None  # what this was rounded from
+    config: Any = None  # of a model: a frozen dataclass
     # What has been found out about the case; a case that is made of this one by `replace` starts anew.
     known: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
     rounded: dict[str, Case] = field(default_factory=dict, repr=False, init=False)
@@ -59,6 +60,10 @@ class Case:
         if self.operation.takes_weights != (self.weights is not None):
             raise TypeError(
                 f"{self.operation.name} takes {'' if self.weights is None else 'no '}weights: case {self.name}"
+            )
+        if self.operation.takes_config != (self.config is not None):
+            raise TypeError(
+                f"{self.operation.name} takes {'a' if self.config is None else 'no'} config: case {self.name}"
             )
         parameters = self.operation.signature.parameters
         given = {name: value for name, value in self.options.items() if value is not parameters[name].default}
@@ -97,9 +102,10 @@ class Case:
         name: str,
         tensors: tuple[Any, ...] | None = None,
         weights: Mapping[str, Tensor] | None = None,
+        config: Any = None,
         **options: Any,
     ) -> Case:
-        """The case with other tensors, weights or options, under the name `name` added to its own.
+        """The case with other tensors, weights, config or options, under the name `name` added to its own.
 
         The same name gives the same case again, so that implementations share what the oracle says of it.
         """
@@ -109,6 +115,7 @@ class Case:
                 name=f"{self.name}, {name}",
                 tensors=self.tensors if tensors is None else tensors,
                 weights=self.weights if weights is None else weights,
+                config=self.config if config is None else config,
                 options={**self.options, **options},
                 numbers_of=None,
                 origin=None,
@@ -138,6 +145,8 @@ class Case:
         positional = [convert(value) for value in self.tensors]
         if self.weights is not None:
             positional.append({name: convert(value) for name, value in self.weights.items()})
+        if self.config is not None:
+            positional.append(self.config)
         return positional, {name: dtype if value is DTYPE else convert(value) for name, value in self.options.items()}
 
     def differentiable(self) -> dict[str, Tensor]:
@@ -161,6 +170,7 @@ class Drawn:
     strategy: SearchStrategy[Case]
     name: str = "drawn"
     dtypes: tuple[str, ...] = EVERY_DTYPE
+    draws: int = 12  # unless Hypothesis' profile asks for a search
     dtype: str = ""
 
     def in_dtype(self, dtype: str) -> Drawn:

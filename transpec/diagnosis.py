@@ -34,10 +34,13 @@ CONTENDERS = 3  # faults for which that is computed; it takes as long as a budge
 CLEARLY_WRONG = 3.0  # budgets a fault has to be away from the right result before it can explain anything
 
 
-def diagnose(implementation: Implementation, comparison: Comparison, faults: Iterable[Fault]) -> list[str]:
+def diagnose(
+    implementation: Implementation, comparison: Comparison, faults: Iterable[Fault], likely: Iterable[str] = ()
+) -> list[str]:
     """Ids of the faults that explain a failed comparison; several where the input cannot tell them apart.
 
-    Only a result that is itself wrong is explained, so that a right implementation is never diagnosed.
+    Only a result that is itself wrong is explained, so that a right implementation is never diagnosed. Where faults that
+    are `likely`, for they explained other failures, explain this one too, no others are looked for.
     """
     for observation in comparison.observed:
         case = observation.case
@@ -52,6 +55,9 @@ def diagnose(implementation: Implementation, comparison: Comparison, faults: Ite
             continue
         candidates = [fault for fault in faults if uses(case.operation, fault.operation)]
         look = _Look(implementation, observation, variants, right, allowed)
+        again = [fault.id for fault in candidates if fault.id in likely and look.distance(fault) <= 1]
+        if again:
+            return again
         distances = {fault: look.distance(fault) for fault in candidates}
         found = [fault.id for fault, distance in distances.items() if distance <= 1]
         if not found:

@@ -149,7 +149,7 @@ def _sampled_spread(
               for turn in range(rounds)]  # fmt: skip
     stacks = [variants, *others]
     # One by one, where vmap cannot draw them together, half as many have to do.
-    count = rounding.SAMPLES // 2 if generates(case.operation) else rounding.SAMPLES
+    count = rounding.SAMPLES if case.differentiable() else rounding.SAMPLES // 2
     spread = {name: torch.zeros_like(value) for name, value in exact.items()}
     for seed, stack in enumerate(stacks):
         samples = _samples(case, stack, precision, seed, count // min(2, len(stacks)), gradients="" not in exact)
@@ -166,19 +166,33 @@ def _samples(
     case: Case, variants: tuple[Variant, ...], precision: rounding.Precision, seed: int, count: int, *, gradients: bool
 ) -> dict[str, Tensor]:
     """`count` randomly rounded results of a case, stacked along a new first axis."""
-    if generates(case.operation):  # what comes from no tensor is not batched by vmap: every sample would round it alike
-        runs = []
-        for sample in range(count):
-            with rounding.perturbed(precision, seed=1000 * seed + sample):
-                runs.append(differentiate(case, variants) if gradients else {"": evaluate(case, variants)})
-        return {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
-
     positional, options = case.arguments(_wide, torch.float64)
     floating = {name: _wide(value) for name, value in case.differentiable().items()}
-
+    # What comes from no tensor is rounded once for all the samples that vmap draws together; so they are drawn in lots.
+    lots = (count if not floating else 4) if generates(case.operation) else 1
     call = _with_floating(case, positional, options, list(floating))
+    drawn = [
+        _lot(case, call, floating, variants, precision, 1000 * seed + lot, count // lots, gradients)
+        for lot in range(lots)
+    ]
+    return {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
+
+
+def _lot(
+    case: Case,
+    call: Callable[..., Tensor],
+    floating: dict[str, Tensor],
+    variants: tuple[Variant, ...],
+    precision: rounding.Precision,
+    seed: int,
+    count: int,
+    gradients: bool,
+) -> dict[str, Tensor]:
+    """Samples that are drawn together."""
     batched = [value.expand(count, *value.shape).clone().requires_grad_(gradients) for value in floating.values()]
     with inject(*variants), rounding.perturbed(precision, seed):
+        if not floating:
+            return {"": torch.stack([call() for _ in range(count)])}
         results = torch.vmap(call, randomness="different")(*batched)
         if not gradients:
             return {"": results}
@@ -196,9 +210,10 @@ def _with_floating(
     def call(*values: Tensor) -> Tensor:
         given = dict(zip(names, values, strict=True))
         arguments = [given.get(name, value) for name, value in zip(case.operation.tensors, positional, strict=False)]
+        rest = positional[len(case.tensors) :]  # weights and config, where there are any
         if case.weights is not None:
-            arguments.append({name: given.get(f"weights[{name!r}]", value) for name, value in positional[-1].items()})
-        return case.operation(*arguments, **options)
+            rest[0] = {name: given.get(f"weights[{name!r}]", value) for name, value in rest[0].items()}
+        return case.operation(*arguments, *rest, **options)
 
     return call
 

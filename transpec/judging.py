@@ -16,10 +16,12 @@ from transpec.rendering import call_of, snippet_of
 from transpec.requirements import Requirement
 from transpec.results import Outcome
 
-DRAWS = 12
 SHRINKING = 10.0  # seconds after the first failure of a drawn case in which a smaller one is looked for
 DIAGNOSED = 12  # failing cases of one requirement that are looked into
+UNEXPLAINED = 12  # failing cases of one operation for which the whole catalogue is searched in vain
 _diagnosed: Counter[tuple[str, str]] = Counter()
+_unexplained: Counter[tuple[str, str]] = Counter()
+_explained_by: dict[str, set[str]] = {}  # of an implementation, the faults that its failures were found to look like
 _has_failed: set[tuple[str, str, str]] = set()
 _shared: dict[tuple[str, str, str], Case] = {}  # drawn cases by what they were drawn as: a name tells all of it
 
@@ -78,7 +80,7 @@ def _run_drawn(requirement: Requirement, implementation: Implementation, drawn: 
     # the one to read, and shrinking another is time lost.
     phases = [Phase.generate] if key in _has_failed else [Phase.generate, Phase.shrink]
     fixed = settings(
-        derandomize=True, database=None, deadline=None, max_examples=DRAWS, phases=phases,
+        derandomize=True, database=None, deadline=None, max_examples=drawn.draws, phases=phases,
         suppress_health_check=list(HealthCheck), report_multiple_bugs=False, print_blob=False,
     )  # fmt: skip
     chosen = settings() if settings.get_current_profile_name() == "explore" else fixed
@@ -125,8 +127,14 @@ def _failed(
     if explain and error.comparison and _diagnosed[key] <= DIAGNOSED:
         try:
             remembers = outcome.requirement.endswith("no-memory")
-            faults = catalogue.load().values() if remembers else catalogue.without_memory()
-            outcome.diagnosis = diagnose(implementation, error.comparison, faults)
+            faults = list(catalogue.load().values()) if remembers else catalogue.without_memory()
+            likely = _explained_by.setdefault(outcome.implementation, set())
+            searched = outcome.implementation, outcome.operation
+            if _unexplained[searched] >= UNEXPLAINED:
+                faults = [fault for fault in faults if fault.id in likely]
+            outcome.diagnosis = diagnose(implementation, error.comparison, faults, likely)
+            likely.update(outcome.diagnosis)
+            _unexplained[searched] += not outcome.diagnosis
         except Exception as trouble:  # a failure stays a failure where its cause cannot be found
             outcome.message += f" (no diagnosis: {type(trouble).__name__}: {trouble})"
 

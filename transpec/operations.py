@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from transpec import rounding
@@ -37,7 +38,7 @@ class Variant:
 class Operation(Generic[P, R]):
     """A function of the reference. Signature, docstring and types of `function` are the contract.
 
-    Tensors come first, then `weights` if the operation has any, then keyword-only options.
+    Tensors come first, then `weights` and `config` if the operation has any, then keyword-only options.
     """
 
     def __init__(self, function: Callable[P, R], source: str) -> None:
@@ -48,8 +49,8 @@ class Operation(Generic[P, R]):
         self.chapter: str = function.__module__.rpartition(".")[2]
         self.signature = inspect.signature(function)
         positional = [p.name for p in self.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-        self.tensors = tuple(name for name in positional if name != "weights")
-        self.takes_weights = "weights" in positional
+        self.tensors = tuple(name for name in positional if name not in ("weights", "config"))
+        self.takes_weights, self.takes_config = "weights" in positional, "config" in positional
         # An operation that is told its dtype makes numbers out of nothing that has one.
         self.is_generator = "dtype" in self.signature.parameters
         self.choices: dict[tuple[str, str], Variant] = {}
@@ -130,14 +131,22 @@ def _closure(start: Operation[..., Any]) -> frozenset[Operation[..., Any]]:
 
 
 def _called(function: Callable[..., Any]) -> Iterator[Operation[..., Any]]:
-    """The operations that a function names, also through plain helper functions of its own module."""
+    """The operations that a function names, also inside functions that it defines and helpers of its own package."""
     scope: dict[str, Any] = getattr(function, "__globals__", {})
-    for name in function.__code__.co_names:
+    package = function.__module__.rpartition(".")[0]
+    for name in _names(function.__code__):
         value = scope.get(name)
         if isinstance(value, Operation):
             yield value
-        elif inspect.isfunction(value) and value.__module__ == function.__module__ and value is not function:
+        elif inspect.isfunction(value) and value is not function and value.__module__.rpartition(".")[0] == package:
             yield from _called(value)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def sentence(function: Callable[..., Any]) -> str:

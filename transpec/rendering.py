@@ -26,6 +26,8 @@ def call_of(case: Case) -> str:
     if case.weights is not None:
         inside = ", ".join(f"{name}={_value(value, written_out)}" for name, value in case.weights.items())
         parts.append(f"weights=({inside})")
+    if case.config is not None:
+        parts.append(f"config={case.config!r}")
     parts += [
         f"{name}={case.dtype if value is DTYPE else _value(value, written_out)}" for name, value in case.options.items()
     ]
@@ -64,6 +66,9 @@ def snippet_of(case: Case, implementation: Implementation, *, gradients: bool = 
         lines += [f"    {name!r}: {_literal(value, framework)}," for name, value in case.weights.items()]
         lines.append("}")
         arguments.append("weights")
+    if case.config is not None:
+        lines.append(f"config = {case.config!r}")
+        arguments.append("config")
     for name, value in case.options.items():
         given = _dtype(case.dtype, framework) if value is DTYPE else _literal(value, framework)
         lines.append(f"{name} = {given}")
@@ -87,6 +92,8 @@ def snippet_of(case: Case, implementation: Implementation, *, gradients: bool = 
 def _imports(case: Case, implementation: Implementation) -> list[str]:
     framework, source = implementation.framework.name, implementation.source
     lines = [f"import {framework}", "from math import inf, nan"]
+    if case.config is not None:
+        lines.append(f"from {type(case.config).__module__} import {type(case.config).__name__}")
     if (framework, case.dtype) == ("numpy", "bfloat16"):
         lines.insert(1, "import ml_dtypes  # gives numpy its bfloat16")
     if source.kind == "file":

@@ -1,0 +1,136 @@
+"""GPT: a decoder-only language model, whole and with a key-value cache (Radford et al. 2018 and 2019)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from transpec.operations import operation
+from transpec.reference.attention import merge_heads, project, scaled_dot_product_attention, split_heads
+from transpec.reference.configs import reject_activation, reject_heads_that_do_not_divide, reject_what_cannot_be
+from transpec.reference.feed_forward import ACTIVATIONS, feed_forward
+from transpec.reference.layers import Weights, encoder_layer, part
+from transpec.reference.masks import combine_masks, look_ahead_mask
+from transpec.reference.normalization import add_norm, layer_norm
+
+
+@dataclass(frozen=True)
+class GptConfig:
+    """Sizes of a GPT; `norm_first` as in GPT-2, else post-norm as in the first GPT. Raises ValueError for what cannot be."""
+
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    num_heads: int
+    num_layers: int
+    max_positions: int
+    activation: str = "gelu_tanh"
+    eps: float = 1e-5
+    norm_first: bool = True
+
+    def __post_init__(self) -> None:
+        reject_what_cannot_be(self)
+        reject_heads_that_do_not_divide(self)
+        reject_activation(self, tuple(ACTIVATIONS))
+
+
+@operation("Radford et al. 2018, section 3.1, equation 2; Radford et al. 2019, section 2.3, for norm_first")
+def gpt(
+    token_ids: Int[Tensor, "B T"],
+    weights: Weights,
+    config: GptConfig,
+    *,
+    attention_mask: Bool[Tensor, "B T"] | None = None,
+    position_ids: Int[Tensor, "B T"] | None = None,
+) -> Float[Tensor, "B T V"]:
+    r"""h_0 = E_token + E_position, h_l = Layer_l(h_{l-1}) under the look-ahead mask, logits = h_L E_token^T.
+
+    With `config.norm_first` the layers are pre-norm and one more norm goes before the logits. `attention_mask` is True
+    at tokens and False at padding, which no position attends to; `position_ids` are 0, 1, ... where not given, and a
+    sequence padded on the left has to be given its own. Weights: `embeddings.token` (V, M), `embeddings.position`, those
+    of layer i under `layers.i.` as in `encoder_layer`, and with `norm_first` `final_norm.gain` and `final_norm.bias`.
+    Raises IndexError for ids and positions that the tables do not have.
+    """
+    x = _embed(token_ids, weights, position_ids, start=0)  # B T M
+    ahead = look_ahead_mask(token_ids.shape[-1])  # T T
+    mask = ahead if attention_mask is None else combine_masks(attention_mask.unsqueeze(-2), ahead)  # B T T
+    for i in range(config.num_layers):
+        x = encoder_layer(
+            x, part(weights, f"layers.{i}"), num_heads=config.num_heads, mask=mask,
+            activation=config.activation, eps=config.eps, norm_first=config.norm_first,
+        )  # fmt: skip
+    return _logits(x, weights, config)
+
+
+@operation("Radford et al. 2019, section 2.3, one piece after the other")
+def gpt_cached(
+    token_ids: Int[Tensor, "B T"],
+    weights: Weights,
+    config: GptConfig,
+    *,
+    steps: tuple[int, ...],
+    attention_mask: Bool[Tensor, "B T"] | None = None,
+    position_ids: Int[Tensor, "B T"] | None = None,
+) -> Float[Tensor, "B T V"]:
+    r"""The logits of `gpt`, the tokens being read in pieces of `steps` tokens, with a key-value cache in between.
+
+    Every piece computes queries, keys and values of its own tokens alone, and attends to its keys and to those that are
+    kept of all pieces before it. `steps` add up to T; the cache starts empty in every call and its form is the
+    implementation's own. The other options are those of `gpt`, for all T tokens. Raises ValueError where `steps` do not
+    add up.
+    """
+    if sum(steps) != token_ids.shape[-1] or min(steps, default=0) < 1:
+        raise ValueError(f"steps must be positive and add up to {token_ids.shape[-1]} tokens, got {steps}")
+    cache: list[tuple[Tensor, Tensor] | None] = [None] * config.num_layers  # keys and values, B H S E
+    pieces, start = [], 0
+    for step in steps:
+        stop = start + step
+        positions = None if position_ids is None else position_ids[:, start:stop]
+        x = _embed(token_ids[:, start:stop], weights, positions, start)  # B step M
+        seen = look_ahead_mask(stop)[start:]  # step stop
+        if attention_mask is not None:
+            seen = combine_masks(attention_mask[:, None, :stop], seen)  # B step stop
+        for i in range(config.num_layers):
+            x, cache[i] = _cached_layer(x, part(weights, f"layers.{i}"), config, seen, cache[i])
+        pieces.append(_logits(x, weights, config))
+        start = stop
+    return torch.cat(pieces, -2)
+
+
+def _cached_layer(
+    x: Float[Tensor, "B T M"],
+    weights: Weights,
+    config: GptConfig,
+    mask: Bool[Tensor, "... T S"],
+    past: tuple[Tensor, Tensor] | None,
+) -> tuple[Float[Tensor, "B T M"], tuple[Tensor, Tensor]]:
+    """The encoder layer on new positions, and the keys and values of old and new ones."""
+    norm = part(weights, "self_attention_norm")
+    own, ffn = part(weights, "self_attention"), part(weights, "feed_forward")
+    read = layer_norm(x, norm, eps=config.eps) if config.norm_first else x
+    query, key, value = (split_heads(project(read, own, name), config.num_heads) for name in "qkv")  # B H T E
+    if past is not None:
+        key, value = torch.cat((past[0], key), -2), torch.cat((past[1], value), -2)  # B H S E
+    mask = mask.unsqueeze(1) if mask.dim() == 3 else mask
+    attended = project(merge_heads(scaled_dot_product_attention(query, key, value, mask=mask)), own, "o")  # B T M
+    ffn_norm = part(weights, "feed_forward_norm")
+    if config.norm_first:
+        x = x + attended
+        x = x + feed_forward(layer_norm(x, ffn_norm, eps=config.eps), ffn, activation=config.activation)
+    else:
+        x = add_norm(x, attended, norm, eps=config.eps)
+        x = add_norm(x, feed_forward(x, ffn, activation=config.activation), ffn_norm, eps=config.eps)
+    return x, (key, value)
+
+
+def _embed(
+    token_ids: Int[Tensor, "B T"], weights: Weights, position_ids: Int[Tensor, "B T"] | None, start: int
+) -> Float[Tensor, "B T M"]:
+    positions = torch.arange(start, start + token_ids.shape[-1]) if position_ids is None else position_ids
+    return weights["embeddings.token"][token_ids] + weights["embeddings.position"][positions]
+
+
+def _logits(x: Float[Tensor, "B T M"], weights: Weights, config: GptConfig) -> Float[Tensor, "B T V"]:
+    last = layer_norm(x, part(weights, "final_norm"), eps=config.eps) if config.norm_first else x
+    return last @ weights["embeddings.token"].T
