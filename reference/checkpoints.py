@@ -7,7 +7,7 @@ by one, so that no more than one is held twice.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,58 @@ HEADS = ("pooler.", "mlm.", "nsp.", "sop.")  # which are not in every checkpoint
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that was read: the name of the operation that it is of, its configuration, and its weights as stored."""
+    """A model that was read: its operation's name, configuration, weights as stored, and names of what was left unread."""
 
     operation: str
     config: Config
     weights: Weights
+    unread: tuple[str, ...] = ()
+
+    def rungs(self) -> Iterator["Rung"]:
+        """The model with none of its layers, with one, and so on, then each head whose weights it has."""
+        kind = next(kind for kind in KINDS.values() if kind.operation == self.operation)
+        for label, name, config in kind.ladder(self.config):
+            shapes = {weight: shape for weight, shape in kind.shapes(config).items() if not weight.startswith(HEADS)}
+            own = {weight: self.weights[weight] for weight in shapes}
+            yield Rung(label, name, config, _of_encoder(own) if name == "t5_encoder" else own)
+        trunk = {weight: value for weight, value in self.weights.items() if not weight.startswith(HEADS)}
+        for name, parts in kind.heads.items():
+            head = {weight: value for weight, value in self.weights.items() if weight.startswith(parts)}
+            if all(any(weight.startswith(part) for weight in head) for part in parts):
+                yield Rung(name, name, self.config, trunk | head)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A part of a model that is one of its operations: the lowest layers, or all of them and a head."""
+
+    label: str
+    operation: str
+    config: Config
+    weights: Weights
+
+
+def _of_encoder(weights: Weights) -> Weights:
+    table = {"embedding.table": weights["embedding.table"]}
+    return table | {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
 
 
 def load(folder: str | Path) -> Checkpoint:
     """Read `folder`, which holds config.json and model.safetensors (or its parts with their index).
 
     Raises ValueError where the model is none of BERT, GPT-2, T5 and ALBERT, is of a variant that the reference does not
-    have, or where weights are missing, unknown, or of other shapes than the configuration says; FileNotFoundError where
-    the files are not there.
+    have, or where weights are missing or of other shapes than the configuration says; FileNotFoundError where the files
+    are not there.
     """
     kind, config = _described(Path(folder))
     shapes = kind.shapes(config)
     weights: Weights = {}
+    unread = []
     for name, tensor in _stream(Path(folder)):
-        weights.update(_renamed(name, tensor, kind))
+        ours = dict(_renamed(name, tensor, kind))
+        weights.update(ours)
+        if not ours and not any(re.fullmatch(pattern, name) for pattern in kind.unused):
+            unread.append(name)  # heads of one's own, most often
     _settle_head(weights, shapes, folder)
     missing = [name for name in shapes if name not in weights and not name.startswith(HEADS)]
     if missing:
@@ -52,7 +85,7 @@ def load(folder: str | Path) -> Checkpoint:
     for name, value in weights.items():
         if value.shape != shapes[name]:
             raise ValueError(f"{folder}: {name} should have the shape {shapes[name]}, has {tuple(value.shape)}")
-    return Checkpoint(kind.operation, config, weights)
+    return Checkpoint(kind.operation, config, weights, tuple(unread))
 
 
 def _settle_head(weights: Weights, shapes: Shapes, folder: str | Path) -> None:
@@ -113,9 +146,7 @@ ENDS = {"weight": "gain", "gamma": "gain", "bias": "bias", "beta": "bias"}  # of
 
 
 def _renamed(name: str, tensor: Tensor, kind: "_Kind") -> Iterator[tuple[str, Tensor]]:
-    """Our names and tensors for one of theirs; nothing for what is stored and not used, such as copies of tied weights."""
-    if any(re.fullmatch(pattern, name) for pattern in kind.unused):
-        return
+    """Our names and tensors for one of theirs; nothing for what the reference does not have."""
     module, _, end = name.removeprefix(kind.prefix).rpartition(".")
     for pattern, (form, ours) in kind.modules.items():
         found = re.fullmatch(pattern, module)
@@ -134,10 +165,7 @@ def _renamed(name: str, tensor: Tensor, kind: "_Kind") -> Iterator[tuple[str, Te
             yield ours, tensor
         elif form == SAME:
             yield ours.replace("*", end), tensor
-        else:
-            break
         return
-    raise ValueError(f"{name} is no weight of {kind.operation} that the reference knows")
 
 
 @dataclass(frozen=True)
@@ -145,7 +173,8 @@ class _Kind:
     """How one kind of model is stored.
 
     `shapes` are those of all weights that a configuration asks for, `only` the settings of which the reference has one
-    value alone, `modules` the names, `unused` what is stored and not needed, such as copies of tied weights.
+    value alone, `modules` the names, `unused` what is stored and not needed, such as copies of tied weights. `ladder`
+    names the operations that the lowest layers are, `heads` those that need more weights, by what these begin with.
     """
 
     operation: str
@@ -155,6 +184,8 @@ class _Kind:
     only: Mapping[str, Any]
     modules: Mapping[str, tuple[str, str]]
     unused: tuple[str, ...] = ()
+    ladder: Callable[[Any], Iterator[tuple[str, str, Any]]] = field(kw_only=True)
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict, kw_only=True)
 
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
@@ -199,6 +230,18 @@ def _heads(config: Any, width: int, pairs: str) -> Shapes:
     return shapes | {"mlm.output_bias": (config.vocab_size,)} | _linear(f"{pairs}.*", model, 2)
 
 
+def _by_layers(operation: str) -> Callable[[Any], Iterator[tuple[str, str, Any]]]:
+    def ladder(config: Any) -> Iterator[tuple[str, str, Any]]:
+        for count in range(config.num_layers + 1):
+            yield _layers_said(count), operation, replace(config, num_layers=count)
+
+    return ladder
+
+
+def _layers_said(count: int) -> str:
+    return "embeddings" if count == 0 else "1 layer" if count == 1 else f"{count} layers"
+
+
 # --- BERT -------------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +278,8 @@ _bert = _Kind(
         r"cls\.seq_relationship": (LINEAR, "nsp.*"),
     },
     unused=(r"(bert\.)?embeddings\.position_ids", r"cls\.predictions\.decoder\.(weight|bias)"),
+    ladder=_by_layers("bert"),
+    heads={"bert_pooled": ("pooler.",), "bert_mlm": ("mlm.",), "bert_nsp": ("pooler.", "nsp.")},
 )
 
 # --- GPT-2 ------------------------------------------------------------------------------------------------------------
@@ -273,6 +318,7 @@ _gpt = _Kind(
         r"ln_f": (NORM, "final_norm"),
     },
     unused=(r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias", r"lm_head\.weight"),
+    ladder=_by_layers("gpt"),
 )  # fmt: skip
 
 # --- T5 ---------------------------------------------------------------------------------------------------------------
@@ -303,7 +349,7 @@ def _shapes_of_t5(config: T5Config) -> Shapes:
         ("decoder", config.num_decoder_layers, ("self_attention", "cross_attention")),
     ):
         shapes[f"{stack}.final_norm.gain"] = (model,)
-        shapes |= {f"{stack}.relative_bias": (config.num_buckets, config.num_heads)} if layers else {}
+        shapes[f"{stack}.relative_bias"] = (config.num_buckets, config.num_heads)
         for i in range(layers):
             own = {f"{each}_norm.gain": (model,) for each in (*attentions, "feed_forward")}
             own |= {f"{each}.w_{which}": (model, heads) for each in attentions for which in "qkv"}
@@ -312,6 +358,13 @@ def _shapes_of_t5(config: T5Config) -> Shapes:
             own |= {"feed_forward.w_gate": (model, inner)} if config.activation == "gated_gelu" else {}
             shapes |= {f"{stack}.layers.{i}.{name}": shape for name, shape in own.items()}
     return shapes
+
+
+def _ladder_of_t5(config: T5Config) -> Iterator[tuple[str, str, T5Config]]:
+    for count in range(config.num_encoder_layers + 1):
+        yield f"encoder, {_layers_said(count)}", "t5_encoder", replace(config, num_encoder_layers=count)
+    for count in range(config.num_decoder_layers + 1):
+        yield f"decoder, {_layers_said(count)}", "t5", replace(config, num_decoder_layers=count)
 
 
 _t5 = _Kind(
@@ -348,6 +401,7 @@ _t5 = _Kind(
         r"(en|de)coder\.embed_tokens\.weight",
         r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",  # in old files; never used
     ),
+    ladder=_ladder_of_t5,
 )  # fmt: skip
 
 # --- ALBERT -----------------------------------------------------------------------------------------------------------
@@ -393,6 +447,8 @@ _albert = _Kind(
         r"sop_classifier\.classifier": (LINEAR, "sop.*"),
     },
     unused=(r"(albert\.)?embeddings\.position_ids", r"predictions\.decoder\.(weight|bias)"),
+    ladder=_by_layers("albert"),
+    heads={"albert_pooled": ("pooler.",), "albert_mlm": ("mlm.",), "albert_sop": ("pooler.", "sop.")},
 )
 
 KINDS = {"bert": _bert, "gpt2": _gpt, "t5": _t5, "albert": _albert}

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _spec(given.faults, given.output)
         if given.command == "show":
             return _show(given.requirement, given.impl, given.case, given.dtype)
+        if given.command == "check-model":
+            return _check_model(given.folder, given.impl, given.dtype, given.tokens)
         if given.command == "new":
             return _new(Path(given.path))
     except UsageError as error:
@@ -84,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         "--case", default="smallest", metavar="NAME", help="a case by its name, or 'smallest': the smallest that fails"
     )
     show.add_argument("--dtype", metavar="DTYPE", help="this dtype alone")
+    check = commands.add_parser(
+        "check-model", help="hold implementations to the reference on a saved model, layer by layer"
+    )
+    check.add_argument(
+        "folder", metavar="DIR", help="of a saved BERT, GPT-2, T5 or ALBERT: config.json and safetensors"
+    )
+    check.add_argument(
+        "--impl", action="append", required=True, metavar="NAME", help="implementation to judge; repeats"
+    )
+    check.add_argument("--dtype", metavar="DTYPE", help="this dtype alone")
+    check.add_argument("--tokens", type=int, default=16, metavar="N", help="length of the sequences (default: 16)")
     new = commands.add_parser("new", help="write the skeleton of an implementation")
     new.add_argument("path", metavar="PATH")
     return parser
@@ -145,6 +158,23 @@ def _spec(faults: bool, output: str | None) -> int:
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _check_model(folder: str, names: list[str], dtype: str | None, tokens: int) -> int:
+    from transpec import implementations, requirements
+    from transpec.check_model import check
+
+    requirements.load()
+    fine = True
+    for source in [implementations.find(name) for name in names]:
+        implementation = implementations.load(source)
+        if implementation.load_error:
+            raise UsageError(f"--impl {source.given} does not load: {implementation.load_error}")
+        if dtype and dtype not in implementation.dtypes:
+            declared = ", ".join(implementation.dtypes)
+            raise UsageError(f"--dtype {dtype}: {implementation.name} declares {declared}")
+        fine = check(folder, implementation, dtype, tokens) and fine
+    return int(not fine)
 
 
 def _new(path: Path) -> int:

@@ -20,6 +20,7 @@ from transpec.requirements import REQUIREMENTS
 
 OUTPUT_FACTOR = 4.0
 GRADIENT_FACTOR = 16.0
+LARGE = 1_000_000  # numbers in a case, the weights of a real model, that are not held once for every sample
 VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
 
 
@@ -169,7 +170,9 @@ def _samples(
     positional, options = case.arguments(_wide, torch.float64)
     floating = {name: _wide(value) for name, value in case.differentiable().items()}
     # What comes from no tensor is rounded once for all the samples that vmap draws together; so they are drawn in lots.
-    lots = (count if not floating else 4) if generates(case.operation) else 1
+    # Where there is nothing to batch, or too much, they are drawn one by one.
+    alone = not floating or case.size > LARGE
+    lots = count if alone else 4 if generates(case.operation) else 1
     call = _with_floating(case, positional, options, list(floating))
     drawn = [
         _lot(case, call, floating, variants, precision, 1000 * seed + lot, count // lots, gradients)
@@ -189,10 +192,12 @@ def _lot(
     gradients: bool,
 ) -> dict[str, Tensor]:
     """Samples that are drawn together."""
+    if count == 1:
+        with rounding.perturbed(precision, seed):
+            drawn = differentiate(case, variants) if gradients else {"": evaluate(case, variants)}
+        return {name: value.unsqueeze(0) for name, value in drawn.items()}
     batched = [value.expand(count, *value.shape).clone().requires_grad_(gradients) for value in floating.values()]
     with inject(*variants), rounding.perturbed(precision, seed):
-        if not floating:
-            return {"": torch.stack([call() for _ in range(count)])}
         results = torch.vmap(call, randomness="different")(*batched)
         if not gradients:
             return {"": results}
