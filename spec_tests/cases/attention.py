@@ -184,7 +184,22 @@ longer_rows = [  # means of so many values are too near zero for bfloat16
         *drawn_numbers(f"{S} keys", (2,), T=T, S=S, E=5, D=3),
         dtypes=(*WIDE, "float16"),
     )
-    for S, T in [(257, 2), (513, 3), (1025, 1), (2, 257), (3, 513), (131, 130)]
+    for S, T in [(257, 2), (513, 3), (1025, 1), (2, 257), (3, 513), (131, 130), (4097, 2), (2, 4097)]
+]
+# 256 of a row visible: what counts them in eight bits counts none.
+long_masked_rows = [
+    attention(
+        "256 keys under a mask that hides none",
+        *drawn_numbers("256 keys", (2,), T=2, S=256, E=5, D=3),
+        mask=torch.ones(2, 256, dtype=torch.bool),
+        dtypes=WIDE,
+    ),
+    attention(
+        "256 of 300 keys visible",
+        *drawn_numbers("256 of 300 keys", (2,), T=3, S=300, E=5, D=3),
+        mask=up_to(256, 257, keys=300).unsqueeze(1),
+        dtypes=WIDE,
+    ),
 ]
 wide_values = [
     attention(f"values of {D} entries", *drawn_numbers(f"values {D}", (2,), T=3, S=5, E=2, D=D))
@@ -568,6 +583,9 @@ heads_without_biases = [
     multi_head("all biases but the query's", biases="kvo"),
     multi_head("all biases but the key's", biases="qvo"),
     multi_head("all biases but the value's", biases="qko"),
+    _self_attention("self-attention without biases", biases=""),
+    _self_attention("self-attention without the key's bias", biases="qvo"),
+    _self_attention("self-attention without the query's and the value's bias", biases="ko"),
 ]
 heads_look_ahead = [
     multi_head("heads, look-ahead", T=6, S=6, mask=causal(6, 6)),

@@ -119,6 +119,10 @@ offsets = [
 ]
 far = [drawn_ids(f"from position {offset}", 2, 3, d_model=12, offset=offset) for offset in (1857, 4095, 5000, 8000)]
 farthest = [
+    *(
+        drawn_ids(f"from position {offset}", 2, 3, d_model=12, offset=offset, dtypes=WIDE)
+        for offset in (16_383, 32_767, 65_535, 131_071)
+    ),
     drawn_ids("around position 1e6", 2, 5, d_model=12, offset=999_998, dtypes=("float64",)),
     drawn_ids("a position that float32 cannot hold", 2, 1, d_model=9, offset=2**24 + 1, dtypes=("float64",)),
 ]

@@ -45,6 +45,7 @@ padded = [
     padding("one sequence of padding alone", [[0, 0, 0, 0], [4, 9, 0, 0], [6, 2, 3, 0]]),
     padding("as many sequences as tokens", [[5, 0, 0], [4, 9, 0], [6, 2, 3]]),
     padding("one token that is none", [[0]]),
+    padding("ids that 16 bits take for padding", [[65_536, 5, 131_072, 0, 0], [7, 65_537, 65_535, 65_536, 0]]),
 ]
 pad_ids = [
     padding("pad id among lower and higher ids", [[3, 0, 5, 4, 3, 3], [4, 3, 2, 0, 6, 3]], pad_id=3),
@@ -93,6 +94,13 @@ of_one_shape = [
     combination("a mask that hides everything", booleans("all hidden", 5, 7), torch.zeros(5, 7, dtype=torch.bool)),
     combination("the same mask twice", booleans("twice", 2, 5, 7), booleans("twice", 2, 5, 7)),
     combination("a mask and its opposite", booleans("opposite", 5, 7), ~booleans("opposite", 5, 7)),
+    *(
+        combination(
+            f"{count} masks, each of which hides a place of its own",
+            *(torch.arange(count + 1) != torch.arange(count).unsqueeze(-1)),
+        )
+        for count in (5, 6, 7, 9, 11)
+    ),
 ]
 broadcast = [
     combination(

@@ -62,7 +62,7 @@ far = [
 ]
 farthest = [
     encoding("around position 1e6", 5, 12, offset=999_998, dtypes=("float64",)),
-    encoding("from position 65535", 4, 10, offset=65_535, dtypes=("float64",)),
+    *(encoding(f"from position {offset}", 4, 10, offset=offset, dtypes=WIDE) for offset in (16_383, 65_535, 131_071)),
     encoding("the first position that float32 cannot hold", 1, 14, offset=FIRST_BEYOND_FLOAT32, dtypes=("float64",)),
     encoding("from position 1e6, odd", 3, 33, offset=1_000_000, dtypes=("float64",)),
 ]
