@@ -5,11 +5,17 @@
 **Shapes.** Row vectors: y = x W + b, with W of shape (in, out). Leading axes `...` broadcast as in numpy. There is always at
 least one key; a batch may be of 0. Numbers are taken as given: `scale` and `eps` may be 0.
 
-**Masks** are boolean, True where a query may attend, and broadcast to (..., queries, keys); for multi-head attention to
-(batch, queries, keys), the same for all heads.
+**Masks** are boolean, True where a query may attend, and broadcast to (..., queries, keys); for multi-head attention and
+layers to (batch, queries, keys), the same for all heads. The masks of models are of tokens, (batch, length): True at a token,
+False at padding, which nothing attends to. Results at padding are nobody's business and are not compared.
 
-**Calls.** Tensors come first and by position, then the flat dict of weights where there is one; options come by keyword,
-those with a default only where they differ from it. `dtype` is the framework's own object. Token ids are 64-bit integers.
+**Calls.** Tensors come first and by position, then the flat dict of weights where there is one, then the configuration of a
+model; options come by keyword, those with a default only where they differ from it. `dtype` is the framework's own object.
+Token ids are 64-bit integers. A configuration is a frozen dataclass: read its fields as attributes; it can be hashed.
+
+**Weights** are one flat dict of arrays. What belongs to a part stands behind its name and a dot: `self_attention.w_q`,
+`feed_forward.b_1`, and in stacks `layers.0.self_attention.w_q`. One array may be used in several places: a table that
+embeds tokens and makes logits, or the one layer of ALBERT; its gradient is the sum over all of them.
 
 **Results** have the dtype of the inputs and are new tensors or views; inputs, weights and masks are left as they are, and
 no result depends on an earlier call.
