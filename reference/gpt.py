@@ -10,9 +10,11 @@ from transpec.operations import operation
 from transpec.reference.attention import merge_heads, project, scaled_dot_product_attention, split_heads
 from transpec.reference.configs import reject_activation, reject_heads_that_do_not_divide, reject_what_cannot_be
 from transpec.reference.feed_forward import ACTIVATIONS, feed_forward
-from transpec.reference.layers import Weights, encoder_layer, part
+from transpec.reference.layers import Weights, _post_norm, _pre_norm, encoder_layer, part
 from transpec.reference.masks import combine_masks, look_ahead_mask
-from transpec.reference.normalization import add_norm, layer_norm
+from transpec.reference.normalization import layer_norm
+
+Cache = list[tuple[Tensor, Tensor]]  # of one layer: keys and values of every piece that it has read, B H S E
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ def gpt(
     r"""h_0 = E_token + E_position, h_l = Layer_l(h_{l-1}) under the look-ahead mask, logits = h_L E_token^T.
 
     With `config.norm_first` the layers are pre-norm and one more norm goes before the logits. `attention_mask` is True
-    at tokens and False at padding, which no position attends to; `position_ids` are 0, 1, ... where not given, and a
-    sequence padded on the left has to be given its own. Weights: `embeddings.token` (V, M), `embeddings.position`, those
-    of layer i under `layers.i.` as in `encoder_layer`, and with `norm_first` `final_norm.gain` and `final_norm.bias`.
+    at tokens and False at padding, which no position attends to and whose own logits mean nothing; `position_ids` are
+    0, 1, ... where not given, and a sequence padded on the left has to be given its own. Weights: `embeddings.token`
+    (V, M), `embeddings.position`, those of layer i under `layers.i.` as in `encoder_layer`, and with `norm_first`
+    `final_norm.gain` and `final_norm.bias`.
     Raises IndexError for ids and positions that the tables do not have.
     """
     x = _embed(token_ids, weights, position_ids, start=0)  # B T M
@@ -82,46 +85,40 @@ def gpt_cached(
     """
     if sum(steps) != token_ids.shape[-1] or min(steps, default=0) < 1:
         raise ValueError(f"steps must be positive and add up to {token_ids.shape[-1]} tokens, got {steps}")
-    cache: list[tuple[Tensor, Tensor] | None] = [None] * config.num_layers  # keys and values, B H S E
+    caches: list[Cache] = [[] for _ in range(config.num_layers)]
     pieces, start = [], 0
     for step in steps:
         stop = start + step
         positions = None if position_ids is None else position_ids[:, start:stop]
         x = _embed(token_ids[:, start:stop], weights, positions, start)  # B step M
-        seen = look_ahead_mask(stop)[start:]  # step stop
+        mask = look_ahead_mask(stop)[start:]  # step stop
         if attention_mask is not None:
-            seen = combine_masks(attention_mask[:, None, :stop], seen)  # B step stop
-        for i in range(config.num_layers):
-            x, cache[i] = _cached_layer(x, part(weights, f"layers.{i}"), config, seen, cache[i])
+            mask = combine_masks(attention_mask[:, None, None, :stop], mask)  # B 1 step stop
+        for i, cache in enumerate(caches):
+            x = _cached_layer(x, part(weights, f"layers.{i}"), config, mask, cache)
         pieces.append(_logits(x, weights, config))
         start = stop
     return torch.cat(pieces, -2)
 
 
 def _cached_layer(
-    x: Float[Tensor, "B T M"],
-    weights: Weights,
-    config: GptConfig,
-    mask: Bool[Tensor, "... T S"],
-    past: tuple[Tensor, Tensor] | None,
-) -> tuple[Float[Tensor, "B T M"], tuple[Tensor, Tensor]]:
-    """The encoder layer on new positions, and the keys and values of old and new ones."""
-    norm = part(weights, "self_attention_norm")
-    own, ffn = part(weights, "self_attention"), part(weights, "feed_forward")
-    read = layer_norm(x, norm, eps=config.eps) if config.norm_first else x
-    query, key, value = (split_heads(project(read, own, name), config.num_heads) for name in "qkv")  # B H T E
-    if past is not None:
-        key, value = torch.cat((past[0], key), -2), torch.cat((past[1], value), -2)  # B H S E
-    mask = mask.unsqueeze(1) if mask.dim() == 3 else mask
-    attended = project(merge_heads(scaled_dot_product_attention(query, key, value, mask=mask)), own, "o")  # B T M
-    ffn_norm = part(weights, "feed_forward_norm")
-    if config.norm_first:
-        x = x + attended
-        x = x + feed_forward(layer_norm(x, ffn_norm, eps=config.eps), ffn, activation=config.activation)
-    else:
-        x = add_norm(x, attended, norm, eps=config.eps)
-        x = add_norm(x, feed_forward(x, ffn, activation=config.activation), ffn_norm, eps=config.eps)
-    return x, (key, value)
+    x: Float[Tensor, "B T M"], weights: Weights, config: GptConfig, mask: Bool[Tensor, "... T S"], cache: Cache
+) -> Float[Tensor, "B T M"]:
+    """`encoder_layer` on new positions, whose keys and values go into the cache and are attended to with those in it."""
+
+    def attend(x: Tensor) -> Tensor:
+        own = part(weights, "self_attention")
+        query, key, value = (split_heads(project(x, own, name), config.num_heads) for name in "qkv")  # B H T E
+        cache.append((key, value))
+        keys, values = (torch.cat(kept, -2) for kept in zip(*cache, strict=True))  # B H S E
+        return project(merge_heads(scaled_dot_product_attention(query, keys, values, mask=mask)), own, "o")
+
+    def feed(x: Tensor) -> Tensor:
+        return feed_forward(x, part(weights, "feed_forward"), activation=config.activation)
+
+    sublayer = _pre_norm if config.norm_first else _post_norm
+    x = sublayer(x, attend, part(weights, "self_attention_norm"), config.eps)
+    return sublayer(x, feed, part(weights, "feed_forward_norm"), config.eps)
 
 
 def _embed(

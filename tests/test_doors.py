@@ -188,7 +188,7 @@ def test_nonsense_is_refused(given):
         ("COMPUTE_DTYPE = 'int8'", "the dtype 'int8' is not known"),
         ("CHOICES = {'attention.empty-row': object}", "CHOICES should map requirement ids to choices"),
         ("CHOICES = []", "CHOICES should be a dict, is []"),
-        ("DIFFERENTIABLE = 'yes'", "DIFFERENTIABLE should be a bool, is 'yes'"),
+        ("DIFFERENTIABLE = 'yes'", "DIFFERENTIABLE should be a bool or tuple or list, is 'yes'"),
         ("VERSION = 3", "VERSION should be a str, is 3"),
         ("def __getattr__(name): raise OSError(name)", "OSError: FRAMEWORK (mine.py, line 1)"),
         ("raise ValueError('\\ud800' * 3 + 'x' * 10_000)", "ValueError: \\ud800\\ud800\\ud800xxx"),

@@ -258,7 +258,7 @@ def test_nothing_selected_is_no_pass(tmp_path):
     ("options", "said"),
     [
         (["--impl", "numpy_plian"], "Did you mean numpy_plain?"),
-        (["--impl", "numpy_plian"], "Known names: numpy_plain, reference, torch_functional"),
+        (["--impl", "numpy_plian"], "numpy_plain, reference, torch_functional"),
         (["--impl", "numpy_plain", "--impl", "numpy_plain"], "--impl names an implementation twice"),
         (["--impl", "nowhere.py"], "there is no file nowhere.py"),
         (["--chapter", "mask"], "known chapters are attention, masks"),

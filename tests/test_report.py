@@ -261,12 +261,13 @@ def test_a_long_command_can_be_copied() -> None:
     ]
 
 
-def test_several_implementations_begin_with_a_matrix() -> None:
-    """With several implementations the table begins with outcome counts for each."""
+def test_several_implementations_end_with_a_matrix() -> None:
+    """With several implementations the table ends with outcome counts for each, where they are still on the screen."""
     one = report(implementation(*every_outcome()), implementation(result(0), name="other"))
-    first = reports.table(one).splitlines()
-    assert first[0].startswith("requirements")
-    assert next(line for line in first if line.startswith("other")).split()[:2] == ["other", "1"]
+    text = reports.table(one)
+    matrix = next(block for block in text.split("\n\n") if "\nrequirements" in f"\n{block}")
+    assert text.index(matrix) > text.index("worst")
+    assert next(line for line in matrix.splitlines() if line.startswith("other")).split()[:2] == ["other", "1"]
 
 
 @pytest.mark.parametrize("rendering", [reports.table, reports.markdown, reports.html])

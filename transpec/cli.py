@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from transpec import __version__
 from transpec.implementations import REFERENCE, UsageError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transpec.requirements import Requirement
     from transpec.results import Outcome
 
+READABLE = 4000  # characters of a snippet; a longer one goes into a file
 SCAFFOLD = '''"""An implementation for transpec: attributes named after operations; delete what you do not have.
 
 Judge it:   pytest --impl {path}
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "spec":
             return _spec(given.faults, given.output)
         if given.command == "show":
-            return _show(given.requirement, given.impl, given.case, given.dtype)
+            return _show(given.requirement, given.impl, given.case, given.dtype, given.case_timeout)
         if given.command == "check-model":
             return _check_model(given.folder, given.impl, given.dtype, given.tokens)
         if given.command == "new":
@@ -66,8 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 4
 
 
+class _Parser(argparse.ArgumentParser):
+    """Mistakes in the command line have the same status as pytest's."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(4, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="transpec", description="The executable specification of the Transformer.")
+    parser = _Parser(prog="transpec", description="The executable specification of the Transformer.")
     parser.add_argument("--version", action="version", version=f"transpec {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     listing = commands.add_parser("list", help="list operations, requirements, faults or implementations")
@@ -80,12 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="judge implementations; further arguments go to pytest", add_help=False)
     run.add_argument("--impl", action="append", metavar="NAME")
     show = commands.add_parser("show", help="show a requirement, and what an implementation makes of it")
-    show.add_argument("requirement", metavar="REQUIREMENT")
+    show.add_argument("requirement", metavar="REQUIREMENT", help="its id; or that of a fault, or an operation's name")
     show.add_argument("--impl", metavar="NAME", help="judge this implementation by it")
     show.add_argument(
         "--case", default="smallest", metavar="NAME", help="a case by its name, or 'smallest': the smallest that fails"
     )
     show.add_argument("--dtype", metavar="DTYPE", help="this dtype alone")
+    show.add_argument(
+        "--case-timeout", type=float, default=30.0, metavar="SECONDS", help="how long a call may take (default: 30)"
+    )
     check = commands.add_parser(
         "check-model", help="hold implementations to the reference on a saved model, layer by layer"
     )
@@ -154,7 +166,10 @@ def _spec(faults: bool, output: str | None) -> int:
 
     text = specification.faults_markdown() if faults else specification.markdown()
     if output:
-        Path(output).write_text(text, encoding="utf-8")
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"spec: {output} cannot be written: {error.strerror}") from error
     else:
         sys.stdout.write(text)
     return 0
@@ -192,7 +207,7 @@ def _new(path: Path) -> int:
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
-def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
+def _show(id: str, impl: str | None, case: str, dtype: str | None, case_timeout: float) -> int:
     import difflib
     import textwrap
 
@@ -200,8 +215,12 @@ def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
 
     source = implementations.find(impl) if impl else None
     register = requirements.load()
+    if impl is None and (case != "smallest" or dtype):
+        raise UsageError("show: --case and --dtype are of an implementation: name one with --impl")
+    if id not in register and _show_what_is_named(id):
+        return 0
     if id not in register:
-        near = difflib.get_close_matches(id, register, 3)
+        near = difflib.get_close_matches(id, [*register, *catalogue.load()], 3)
         raise UsageError(
             f"there is no requirement {id}."
             + (f" Did you mean {', '.join(near)}?" if near else "")
@@ -218,7 +237,58 @@ def _show(id: str, impl: str | None, case: str, dtype: str | None) -> int:
         print("\nIt catches, among others:")
         for fault in faults:
             print(f"  {fault.id}: {fault.text}" + (f" (as in {fault.seen})" if fault.seen else ""))
-    return 0 if source is None else _show_judged(requirement, implementations.load(source), case, dtype)
+    if source is None:
+        return 0
+    implementation = implementations.load(source)
+    implementation.case_timeout = case_timeout
+    return _show_judged(requirement, implementation, case, dtype)
+
+
+def _show_what_is_named(id: str) -> bool:
+    """Print the fault or the operation of this name, if there is one."""
+    import textwrap
+
+    from transpec import catalogue
+    from transpec.operations import OPERATIONS
+    from transpec.specification import signature
+
+    fault, operation = catalogue.load().get(id), OPERATIONS.get(id)
+    if fault is not None:
+        print(f"{fault.id}  a fault in {fault.operation.name}, caught by {fault.breaks}")
+        lines = [fault.text, f"Effect: {fault.effect}", *([f"Seen in {fault.seen}"] if fault.seen else [])]
+        for line in lines:
+            print(textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="    "))
+    elif operation is not None:
+        print(f"{signature(operation)}\n  {operation.source}\n")
+        print(textwrap.indent((operation.function.__doc__ or "").strip(), "  "))
+    return fault is not None or operation is not None
+
+
+SURVIVED = 64  # added to the status of a process that judged to its end, to tell it from one that was ended
+
+
+def _survived(judge: Callable[[], int]) -> int:
+    """What `judge` returns, run in a process of its own: an implementation that ends its process does not end ours."""
+    if not hasattr(os, "fork"):
+        return judge()
+    ours, theirs = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(ours)
+        sys.stdout = os.fdopen(theirs, "w", encoding="utf-8")
+        status = judge()
+        sys.stdout.flush()
+        os._exit(SURVIVED + status)
+    os.close(theirs)
+    with os.fdopen(ours, encoding="utf-8") as said:
+        for line in said:
+            print(line, end="", flush=True)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if SURVIVED <= status <= SURVIVED + 4:
+        return status - SURVIVED
+    print(f"  crashed: the process ended during the call, with status {status}")
+    return 1
 
 
 def _show_judged(requirement: Requirement, implementation: Implementation, name: str, dtype: str | None) -> int:
@@ -236,6 +306,12 @@ def _show_judged(requirement: Requirement, implementation: Implementation, name:
         print(f"  {outcome.outcome} {outcome.message}")
         return int(outcome.outcome != "passed")
     chosen = _chosen(requirement, implementation, name, dtype)
+    return _survived(lambda: _print_judged(requirement, implementation, chosen, name))
+
+
+def _print_judged(requirement: Requirement, implementation: Implementation, chosen: list[Case], name: str) -> int:
+    from transpec.judging import judge
+
     judged = [(judge(requirement, implementation, case), case) for case in chosen]
     failing = [pair for pair in judged if pair[0].outcome not in ("passed", "unsupported")]
     if name == "smallest" and failing:
@@ -249,6 +325,8 @@ def _show_judged(requirement: Requirement, implementation: Implementation, name:
 
 
 def _chosen(requirement: Requirement, implementation: Implementation, name: str, dtype: str | None) -> list[Case]:
+    import difflib
+
     possible = [
         (case, each)
         for case in requirement.cases
@@ -263,10 +341,10 @@ def _chosen(requirement: Requirement, implementation: Implementation, name: str,
     named = [(case, each) for case, each in possible if name == "smallest" or _is_called(case, name)]
     chosen = [case.in_dtype(each) for case, each in named if dtype in (None, each)]
     if not chosen:
-        names = "\n  ".join(dict.fromkeys(case.name for case, _ in possible))
-        raise UsageError(
-            f"{requirement.id} has no case {name!r}{f' in {dtype}' if dtype else ''}; its cases are\n  {names}"
-        )
+        names = list(dict.fromkeys(case.name for case, _ in possible))
+        near = difflib.get_close_matches(name, names, 3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "its cases are\n  " + "\n  ".join(names)
+        raise UsageError(f"{requirement.id} has no case {name!r}{f' in {dtype}' if dtype else ''}; {hint}")
     return chosen
 
 
@@ -276,6 +354,7 @@ def _is_called(case: Case, name: str) -> bool:
 
 
 def _print_outcome(outcome: Outcome) -> None:
+    import tempfile
     import textwrap
 
     from transpec import catalogue
@@ -288,7 +367,11 @@ def _print_outcome(outcome: Outcome) -> None:
         print(textwrap.fill(outcome.call, 100, initial_indent="  ", subsequent_indent="    "))
     for id in outcome.diagnosis:
         print(f"  behaves like {id}: {catalogue.FAULTS[id].text}")
-    if outcome.snippet:
+    if len(outcome.snippet) > READABLE:
+        kept = Path(tempfile.mkdtemp(prefix="transpec-")) / "snippet.py"
+        kept.write_text(outcome.snippet + "\n", encoding="utf-8")
+        print(f"\n  To see it without transpec: python {kept}")
+    elif outcome.snippet:
         print("\n  To see it without transpec:\n")
         print(textwrap.indent(outcome.snippet, "    "))
 

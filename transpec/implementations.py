@@ -239,10 +239,22 @@ def declared(target: Any, source: Source) -> Implementation:
         dtypes=tuple(dict.fromkeys(dtypes)),
         compute_dtype=compute,
         choices={_sayable(requirement): _sayable(choice) for requirement, choice in choices.items()},
-        differentiable=_declared(target, "DIFFERENTIABLE", bool, False),
+        differentiable=_differentiable(target, tuple(OPERATIONS)),
         version=_declared(target, "VERSION", str, None),
         homepage=_declared(target, "HOMEPAGE", str, None),
     )
+
+
+def _differentiable(target: Any, operations: tuple[str, ...]) -> bool | tuple[str, ...]:
+    given = _declared(target, "DIFFERENTIABLE", (bool, tuple, list), False)
+    if isinstance(given, bool):
+        return given
+    unknown = [name for name in given if name not in operations]
+    if unknown:
+        raise ValueError(
+            f"DIFFERENTIABLE names {unknown[0]!r}, which is no operation; it is True, False or names of these"
+        )
+    return tuple(given)
 
 
 def _declared(target: Any, name: str, kind: Any, default: Any) -> Any:
@@ -337,7 +349,7 @@ class Implementation:
     dtypes: tuple[str, ...] = ("float64", "float32")
     compute_dtype: str | None = None
     choices: dict[str, str] = field(default_factory=dict)
-    differentiable: bool = False
+    differentiable: bool | tuple[str, ...] = False  # or the names of the operations whose gradients it has
     version: str | None = None
     homepage: str | None = None
     load_error: str | None = None
@@ -350,6 +362,11 @@ class Implementation:
     def claims(self, operation: Operation[..., Any]) -> bool:
         """Whether it has the operation."""
         return self.target is not None and callable(getattr(self.target, operation.name, None))
+
+    def differentiates(self, operation: Operation[..., Any]) -> bool:
+        """Whether it declares gradients of the operation."""
+        declared = self.differentiable
+        return declared if isinstance(declared, bool) else operation.name in declared
 
     def claims_vjp(self, operation: Operation[..., Any]) -> bool:
         """Whether it brings the operation's vector-Jacobian product itself."""

@@ -424,11 +424,32 @@ def _of_contract(result: Tensor, case: Case, expected: Tensor) -> Tensor:
     return result
 
 
-def assert_conforms(implementation: Implementation, case: Case) -> None:
-    """The result equals the formula's within the budget; booleans and integers exactly."""
+def assert_conforms(implementation: Implementation, case: Case, where: Tensor | None = None) -> None:
+    """The result equals the formula's within the budget; booleans and integers exactly.
+
+    Only the places in `where` are looked at, if it is given: what stands at padding is nobody's business.
+    """
     variants = declared_variants(implementation, case)
-    actual = output_of(implementation, case)
-    compare(implementation, case, actual, oracle(case, variants), budget(case, variants, implementation.compute_dtype))
+    actual, expected = output_of(implementation, case), oracle(case, variants)
+    allowed = budget(case, variants, implementation.compute_dtype)
+    observed = (Observation(case, {"": _looked_at(actual, expected, where)}),)
+    compare(implementation, case, observed[0].result[""], expected, allowed, observed=observed)
+
+
+def _finite_as_the_formula(implementation: Implementation, case: Case, result: Tensor, where: Tensor | None) -> None:
+    """NaN and infinity stand where the formula has them and nowhere else: two of them are equal to every property."""
+    expected = oracle(case, declared_variants(implementation, case))
+    if not expected.is_floating_point():
+        return
+    wrong = result.isfinite() != expected.isfinite()
+    if bool((wrong if where is None else wrong & where).any()):
+        shown = _looked_at(result, expected, where)
+        allowed = budget_of(implementation, case)
+        compare(implementation, case, shown, expected, allowed, observed=(Observation(case, {"": shown}),))
+
+
+def _looked_at(actual: Tensor, expected: Tensor, where: Tensor | None) -> Tensor:
+    return actual if where is None else torch.where(where, actual, expected.to(actual.dtype))
 
 
 def assert_remembers_nothing(implementation: Implementation, case: Case, other: Case) -> None:
@@ -488,6 +509,7 @@ def assert_derived(
     what: str,
 ) -> None:
     """`actual`, derived from the `result` of a case, equals what it should within what its parts may be off together."""
+    _finite_as_the_formula(implementation, case, result, None)
     compare(implementation, case, actual, expected, allowed, what=what, observed=(Observation(case, {"": result}),))
 
 
@@ -501,12 +523,14 @@ def assert_same(
     case: Case,
     other: Case,
     of_other: Callable[[Tensor], Tensor] = lambda result: result,
+    where: Tensor | None = None,
 ) -> None:
-    """Two calls that a property makes equal agree within the budgets of both."""
+    """Two calls that a property makes equal agree within the budgets of both, at the places in `where` if it is given."""
     expected, result = output_of(implementation, case), output_of(implementation, other)
+    _finite_as_the_formula(implementation, case, expected, where)
     allowed = budget_of(implementation, case) + of_other(budget_of(implementation, other))
     observed = (Observation(case, {"": expected}), Observation(other, {"": result}))
-    compare(implementation, case, of_other(result), expected, allowed, observed=observed)
+    compare(implementation, case, _looked_at(of_other(result), expected, where), expected, allowed, observed=observed)
 
 
 def assert_untouched(implementation: Implementation, case: Case) -> None:
@@ -538,6 +562,7 @@ def assert_identical(implementation: Implementation, case: Case, changed: Case, 
     second = output_of(implementation, changed)
     expected = oracle(case, declared_variants(implementation, case))
     shown = torch.ones_like(expected, dtype=torch.bool) if where is None else where.expand(expected.shape)
+    _finite_as_the_formula(implementation, case, first, shown)
     repeats = bool((first == control)[shown].all())
     if not repeats:
         implementation.warnings.append("two calls on equal inputs differ: judged by budget, not by equality")

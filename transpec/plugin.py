@@ -272,6 +272,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("implementation, case", pairs, ids=ids)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`-k` finds a requirement by its id as well, for that is the name that reports give it."""
+    requirement = _requirement(item)
+    if requirement is not None:
+        item.extra_keyword_matches.add(requirement.id)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A requirement that applies to no implementation leaves no test behind, not even a skipped one."""
     items[:] = [item for item in items if _requirement(item) is None or "implementation" in _parameters(item)]
@@ -519,8 +526,10 @@ class Gatherer:
         why = self._incomplete_because(session, int(exitstatus))
         by_hand = type(self.stopped) is KeyboardInterrupt or isinstance(self.stopped, pytest.exit.Exception)
         ours = int(exitstatus) in (0, 1, 5) or (int(exitstatus) == 2 and not by_hand)
-        if self.register is None:
-            self.trouble = f"nothing was judged, so there is no report{': ' + why if why else ''}"
+        if self.register is None or not self._has_something_to_say(self.register):
+            self.trouble = (
+                f"nothing was selected, so nothing was judged and no report written{': ' + why if why else ''}"
+            )
             session.exitstatus = 1 if ours else exitstatus
             return
         self.report = self._build(self.register, why)
@@ -528,6 +537,10 @@ class Gatherer:
             self.report["exit"]["status"] = int(exitstatus)
         self._write(self.report)
         session.exitstatus = self.report["exit"]["status"]
+
+    def _has_something_to_say(self, register: dict[str, Any]) -> bool:
+        """Whether anything was selected, or does not load; a report of nothing would take the place of a real one."""
+        return bool(self.outcomes or self._selected() or any(one["load_error"] for one in register["implementations"]))
 
     def _incomplete_because(self, session: pytest.Session, exitstatus: int) -> str | None:
         if self.stopped is not None:

@@ -43,6 +43,7 @@ OUTCOMES = {
     "not run": "·",
     "unclaimed": "○",
 }
+MOST_REASONS = 8  # against exit status 0 that a terminal lists; report.json has all
 FILES = ("report.json", "report.md", "index.html")
 
 _HERE = Path(__file__).resolve().parent
@@ -346,15 +347,16 @@ def titled(implementation: Mapping[str, Any]) -> str:
 def table(report: Report, width: int = 100) -> str:
     """The report for a terminal: verdicts and causes first, then what did not plainly pass, then chapters.
 
+    Of several implementations a summary comes last, where it is still on the screen.
     No line is wider than `width`, or than 80 if that is more, but for a command to copy that holds one longer word.
     """
     view, width = View(report), max(width, 80)
     blocks = [_warning(report, width)]
-    if len(view.columns) > 1:
-        blocks.append(_summary(view, width))
     blocks += [_verdict(view, column, width) for column in view.columns]
     for column in view.columns:
         blocks += [_findings(view, column, width), _by_chapter(view, column, width)]
+    if len(view.columns) > 1:
+        blocks.append(_summary(view, width))
     return "\n\n".join([block for block in blocks if block] + [_closing(report, width)]) + "\n"
 
 
@@ -442,24 +444,29 @@ def _likeness(view: View, name: str) -> str:
 
 def _findings(view: View, column: Column, width: int) -> str:
     """A row for each requirement that is not plainly passed or unclaimed, followed by what was found."""
-    found = [requirement for requirement in view.requirements if not column.plain(requirement)]
-    if not found or column.data["load_error"]:
+    unlike = [requirement for requirement in view.requirements if not column.plain(requirement)]
+    found = [requirement for requirement in unlike if column.result(requirement)["outcome"] != "not run"]
+    if not unlike or column.data["load_error"]:
         return ""
+    not_run = [f"not run: {number_of(len(unlike) - len(found), 'requirement')}"] if len(found) < len(unlike) else []
+    if not found:
+        return not_run[0]
     rows = [_row(column, requirement, width) for requirement in found]
     title = ["requirement" if len(view.columns) == 1 else "\n".join(_wrap(column.label, width - 52))]
     lines = _grid([*title, "level", "outcome", "cases\npassed", "worst\nbudgets"], rows, left=3).splitlines()
     height = [max(cell.count("\n") + 1 for cell in row) for row in rows]
     drawn = lines[: len(lines) - sum(height)]
     told: set[str] = set()
+    messages: dict[str, str] = {}
     for requirement, tall in zip(found, height, strict=True):
         start = len(lines) - sum(height)
         cause = next((c["fault"] for c in column.data["causes"] if requirement["id"] in c["requirements"]), None)
         # Failures with one cause are told once; the others of them only say so.
-        again = [f"  behaves like {cause}, as above"] if cause in told else _details(view, column, requirement, width)
-        drawn += lines[start : start + tall] + again
+        again = [f"  behaves like {cause}, as above"] if cause in told else None
+        drawn += lines[start : start + tall] + (again or _details(view, column, requirement, width, messages))
         height = height[1:]
         told |= {cause} if cause else set()
-    return "\n".join(drawn)
+    return "\n".join(drawn + not_run)
 
 
 def _row(column: Column, requirement: Mapping[str, Any], width: int) -> list[str]:
@@ -474,10 +481,14 @@ def _row(column: Column, requirement: Mapping[str, Any], width: int) -> list[str
     ]
 
 
-def _details(view: View, column: Column, requirement: Mapping[str, Any], width: int) -> list[str]:
+def _details(view: View, column: Column, requirement: Mapping[str, Any], width: int, told: dict[str, str]) -> list[str]:
+    """What was found; a message or a note that stood in an earlier row, which `told` leads to, is not said again."""
     result, lines = column.result(requirement), []
-    if result["smallest"]:
-        smallest = result["smallest"]
+    smallest = result["smallest"]
+    first = told.setdefault(smallest["message"], requirement["id"]) if smallest else requirement["id"]
+    if first != requirement["id"]:
+        lines += _wrap(f"the same as in {first}", width, 2)
+    elif smallest:
         in_dtype = f"in {smallest['dtype']}: " if smallest["dtype"] else ""
         for line in (in_dtype + smallest["message"]).splitlines()[:6]:
             lines += _wrap(line, width, 2, lines=6)
@@ -487,10 +498,15 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
     if result["known_failure"]:
         lines += _wrap("known: {reason} ({link})".format(**result["known_failure"]), width, 2)
     for note in result["notes"]:
-        lines += _wrap(f"note: {note}", width, 2, lines=3)
-    if result["smallest"]:
+        if told.setdefault(_without_count(note), requirement["id"]) == requirement["id"]:
+            lines += _wrap(f"note: {note}", width, 2, lines=3)
+    if smallest and first == requirement["id"]:
         lines += _command(requirement["id"], column.data["source"], result["smallest"]["case"], width)
     return lines
+
+
+def _without_count(note: str) -> str:
+    return re.sub(r" \(\d+ cases\)$", "", note)
 
 
 def _command(requirement: str, source: str, case: str, width: int) -> list[str]:
@@ -531,7 +547,8 @@ def _exit(report: Report, width: int) -> list[str]:
     status, reasons = report["exit"]["status"], report["exit"]["reasons"]
     if len(reasons) < 2:
         return _wrap(": ".join([f"exit {status}", *reasons]), width)
-    return [f"exit {status}:", *(line for reason in reasons for line in _wrap(reason, width, 2))]
+    more = [f"  and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
+    return [f"exit {status}:", *(line for reason in reasons[:MOST_REASONS] for line in _wrap(reason, width, 2)), *more]
 
 
 # --- Markdown and HTML -----------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class Requirement:
         has_wide = not {"float64", "float32"}.isdisjoint(implementation.dtypes)
         if is_narrow and has_wide and not self.hunts_in_narrow_dtypes:
             return False
-        if self.needs_gradients and not implementation.differentiable:
+        if self.needs_gradients and not implementation.differentiates(case.operation):
             return False
         if self.tested_when is None:
             return True

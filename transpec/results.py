@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import importlib.metadata
 import os
 import platform
@@ -15,6 +16,7 @@ from typing import Any
 
 from transpec import __version__
 from transpec.implementations import Implementation, UsageError
+from transpec.report import number_of
 
 FORMAT = "transpec-report/1"
 PACKAGES = ("torch", "numpy", "pytest", "pytest-xdist", "hypothesis", "tabulate")
@@ -122,7 +124,7 @@ def _described(implementation: Implementation) -> dict[str, Any]:
         "framework": implementation.framework.name,
         "dtypes": list(implementation.dtypes),
         "compute_dtype": implementation.compute_dtype,
-        "differentiable": implementation.differentiable,
+        "differentiable": bool(implementation.differentiable),
         "choices": dict(implementation.choices),
         "claimed": claimed,
         "unclaimed": [name for name in OPERATIONS if name not in claimed],
@@ -264,7 +266,9 @@ def _smallest(failing: list[Mapping[str, Any]]) -> dict[str, str] | None:
     serious = min((case["outcome"] for case in failing), key=SEVERITY.index)
     order = {"float32": 0, "float64": 1}
     alike = [case for case in failing if case["outcome"] == serious]
-    case = min(alike, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
+    # A designed case has a name that says what it is for, and is the same whatever else is judged.
+    designed = [case for case in alike if not case["case"].startswith("drawn")] or alike
+    case = min(designed, key=lambda case: (case["size"] or 10**9, order.get(case["dtype"], 2), case["case"]))
     smallest = {key: case[key] for key in ("case", "dtype", "outcome", "message", "call", "snippet")}
     return smallest | {"case": case["case"] or "the implementation as a whole"}
 
@@ -306,33 +310,41 @@ def _judged(
     accepted = [row for row in rows if row["outcome"] == "known failure"]
     surprising = [row for row in rows if row["outcome"] == "unexpected pass"]
     evidence = _evidence(described, cases, requirements)
-    against = [f"{row['requirement']} {row['outcome']}" for row in unmet]
+    against = [f"{row['requirement']} {row['outcome']}" for row in unmet if row["outcome"] != "not run"]
+    left = sum(row["outcome"] == "not run" for row in unmet)
+    against += [f"{number_of(left, 'requirement')} not run"] if left else []
     against += [f"{row['requirement']} passes, but is a known failure: take it off the list" for row in surprising]
-    against += [f"the known failure {id} is no requirement" for id in known if id not in requirements]
+    against += [
+        f"the known failure {id} is no requirement{_meant(id, requirements)}" for id in known if id not in requirements
+    ]
     unproved = [
         f"{operation} shows nothing in {', '.join(blind)}: no case passed that can see a mistake"
         for operation, by_dtype in evidence.items()
         if (blind := [dtype for dtype, kind in by_dtype.items() if kind == "none"])
         and not _is_unmet(operation, [*unmet, *accepted], requirements)
     ]
+    unproved += [
+        f"gradients of {operation} show nothing: all {number_of(count, 'case')} unsupported, and yet DIFFERENTIABLE is declared"
+        for operation, count in _without_gradients(cases).items()
+    ]
     if described["load_error"]:
         verdict, reasons = "no verdict", [f"does not load: {described['load_error']}"]
     elif not described["claimed"]:
         verdict, reasons = "no verdict", ["claims no operation: it has no callable attribute named after one"]
     elif unmet:
-        verdict, reasons = "does not conform", [f"{len(unmet)} requirements are not met"]
+        verdict, reasons = "does not conform", [f"{number_of(len(unmet), 'requirement')} not met"]
     elif not any(case["outcome"] == "passed" and case["operation"] for case in cases) and not accepted:
         verdict, reasons = "no verdict", ["nothing passed"]
     elif unproved:
         verdict, reasons = "no verdict", unproved
     elif accepted:
-        verdict, reasons = "conforms except known failures", [f"{len(accepted)} known failures"]
+        verdict, reasons = "conforms except known failures", [number_of(len(accepted), "known failure")]
     else:
         verdict, reasons = "conforms", []
     if verdict == "no verdict":
         against += reasons
     if surprising:
-        reasons = [*reasons, f"{len(surprising)} known failures pass"]
+        reasons = [*reasons, f"{number_of(len(surprising), 'known failure')} on the list passed: take it off"]
     return {
         **described,
         "verdict": verdict,
@@ -342,6 +354,18 @@ def _judged(
         "results": rows,
         "against": against,
     }
+
+
+def _meant(id: str, requirements: Iterable[str]) -> str:
+    near = difflib.get_close_matches(id, requirements, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _without_gradients(cases: list[Mapping[str, Any]]) -> dict[str, int]:
+    """The operations whose gradients were asked for and never given, and in how many cases."""
+    asked = [case for case in cases if case["requirement"].endswith("gradients")]
+    given = {case["operation"] for case in asked if case["outcome"] != "unsupported"}
+    return dict(Counter(case["operation"] for case in asked if case["operation"] not in given))
 
 
 def _is_unmet(operation: str, rows: list[Row], requirements: Mapping[str, Any]) -> bool:
@@ -358,7 +382,8 @@ def _evidence(
     for operation in dict.fromkeys(case["operation"] for case in of_equations):
         of_this = [case for case in of_equations if case["operation"] == operation]
         exact = any(case["dtype"] == "exact" for case in of_this)
-        for dtype in ["exact"] if exact else described["dtypes"]:
+        # In float16 there are no cases of whole models: no evidence is owed where none can be had.
+        for dtype in ["exact"] if exact else dict.fromkeys(case["dtype"] for case in of_this):
             seen = any(case["dtype"] == dtype and case["outcome"] == "passed" and case["evidence"] for case in of_this)
             found.setdefault(operation, {})[dtype] = ("limited" if narrow else "full") if seen else "none"
     return found
