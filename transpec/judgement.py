@@ -172,7 +172,7 @@ def _samples(
     # What comes from no tensor is rounded once for all the samples that vmap draws together; so they are drawn in lots.
     # Where there is nothing to batch, or too much, they are drawn one by one.
     alone = not floating or case.size > LARGE
-    lots = count if alone else 4 if generates(case.operation) else 1
+    lots = count if alone else 2 if generates(case.operation) else 1
     call = _with_floating(case, positional, options, list(floating))
     drawn = [
         _lot(case, call, floating, variants, precision, 1000 * seed + lot, count // lots, gradients)

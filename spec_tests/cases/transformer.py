@@ -1,0 +1,288 @@
+"""Inputs for encoder, decoder and Transformer, from token ids: source and target, layers and masks unlike each other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from transpec.cases import WIDE, Case, Drawn, normal
+from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
+from transpec.spec_tests.cases.models import (
+    MODEL_DTYPES,
+    decoder_layer_weights,
+    encoder_layer_weights,
+    matrix,
+    nested,
+    norm,
+    real,
+    stacked,
+    token_ids,
+    transposed_weights,
+    with_other_ids_where,
+)
+
+SIZES = {"V": 13, "M": 12, "F": 7, "H": 3, "N": 2, "L": 1}
+
+
+def _config(V: int, M: int, F: int, H: int, N: int, L: int, **more: Any) -> TransformerConfig:
+    return TransformerConfig(
+        vocab_size=V, d_model=M, d_ff=F, num_heads=H, num_encoder_layers=N, num_decoder_layers=L, **more
+    )
+
+
+def _stack(name: str, M: int, F: int, count: int, *, decoding: bool, final: bool) -> dict[str, Tensor]:
+    layer = decoder_layer_weights if decoding else encoder_layer_weights
+    made = stacked([layer(f"{name} layer {i}", M, F) for i in range(count)])
+    return made | (nested(final_norm=norm(f"{name} final", M)) if final else {})
+
+
+def encoding(
+    name: str, *, B: int = 2, S: int = 5, mask: Tensor | None = None, ids: Tensor | None = None,
+    dtypes: tuple[str, ...] = WIDE, V: int = 13, M: int = 12, F: int = 7, H: int = 3, N: int = 2, **config: Any,
+) -> Case:  # fmt: skip
+    """A call of encoder."""
+    made = _config(V, M, F, H, N, 1, **config)
+    table = {"embedding.table": matrix(f"{name} table", V, M)}
+    weights = table | _stack(name, M, F, N, decoding=False, final=made.norm_first)
+    source = token_ids(name, V, B, S) if ids is None else ids
+    return Case(encoder, name, (source,), weights, {"source_mask": mask}, dtypes, config=made)
+
+
+def decoding(
+    name: str, *, B: int = 2, T: int = 5, S: int = 7, target_mask: Tensor | None = None,
+    source_mask: Tensor | None = None, dtypes: tuple[str, ...] = WIDE, V: int = 13, M: int = 12, F: int = 7, H: int = 3,
+    L: int = 2, **config: Any,
+) -> Case:  # fmt: skip
+    """A call of decoder."""
+    made = _config(V, M, F, H, 1, L, **config)
+    table = {"embedding.table": matrix(f"{name} table", V, M)}
+    weights = table | _stack(name, M, F, L, decoding=True, final=made.norm_first)
+    tensors = (token_ids(name, V, B, T), normal(f"{name} memory", B, S, M))
+    options = {"target_mask": target_mask, "source_mask": source_mask}
+    return Case(decoder, name, tensors, weights, options, dtypes, config=made)
+
+
+def translating(
+    name: str, *, B: int = 2, S: int = 5, T: int = 4, source_mask: Tensor | None = None,
+    target_mask: Tensor | None = None, dtypes: tuple[str, ...] = WIDE, V: int = 13, M: int = 12, F: int = 7, H: int = 3,
+    N: int = 2, L: int = 1, **config: Any,
+) -> Case:  # fmt: skip
+    """A call of transformer."""
+    made = _config(V, M, F, H, N, L, **config)
+    weights = {"embedding.table": matrix(f"{name} table", V, M)}
+    weights |= nested(
+        encoder=_stack(f"{name} encoder", M, F, N, decoding=False, final=made.norm_first),
+        decoder=_stack(f"{name} decoder", M, F, L, decoding=True, final=made.norm_first),
+    )
+    tensors = (token_ids(f"{name} source", V, B, S), token_ids(f"{name} target", V, B, T))
+    options = {"source_mask": source_mask, "target_mask": target_mask}
+    return Case(transformer, name, tensors, weights, options, dtypes, config=made)
+
+
+# --- Encoder ----------------------------------------------------------------------------------------------------------
+
+encoders = [
+    encoding("two layers"),
+    encoding("two layers, pre-norm", norm_first=True),
+    encoding("three layers, gelu, eps 0.1", N=3, activation="gelu", eps=0.1),
+    encoding("three layers, gelu_tanh, pre-norm", N=3, activation="gelu_tanh", norm_first=True, eps=0.1),
+    encoding("padding of unlike lengths", mask=real(5, 3, width=5)),
+    encoding("padding of unlike lengths, pre-norm", mask=real(2, 5, width=5), norm_first=True),
+    encoding("hidden tokens within", mask=torch.tensor([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1]]).bool(), N=1),
+    encoding("one token", S=1, N=1),
+    encoding("one token, pre-norm", S=1, B=3, norm_first=True),
+    encoding("a batch of one, padded", B=1, mask=real(3, width=5)),
+    encoding("one head", M=7, H=1, N=1),
+    encoding("an odd width", M=9, H=3, N=1, norm_first=True),
+    encoding("as many sequences as heads, padded", B=3, mask=real(5, 2, 4, width=5)),
+    encoding("as many sequences as tokens", B=5, N=1, mask=real(5, 2, 4, 1, 3, width=5)),
+    encoding("every size 4", B=4, S=4, V=4, M=4, F=4, H=4, mask=real(4, 2, 3, 1, width=4)),
+    encoding("17 tokens", B=1, S=17, M=6, H=2, N=1),
+    encoding("33 tokens, padded", B=2, S=33, M=6, H=2, N=1, mask=real(33, 20, width=33), norm_first=True),
+    encoding("words alike", ids=torch.tensor([[4, 4, 4, 4], [4, 4, 4, 4]]), N=1),
+    encoding("id 0 among others", ids=torch.tensor([[0, 3, 0, 1], [5, 0, 2, 0]]), N=1),
+]
+encoder_without_layers = [
+    encoding("no layers", N=0, dtypes=MODEL_DTYPES),
+    encoding("no layers, pre-norm", N=0, norm_first=True, dtypes=MODEL_DTYPES),
+    encoding("no layers, eps 0.5, pre-norm", N=0, norm_first=True, eps=0.5, dtypes=MODEL_DTYPES),
+]
+
+# --- Decoder ----------------------------------------------------------------------------------------------------------
+
+decoders = [
+    decoding("two layers"),
+    decoding("two layers, pre-norm", norm_first=True),
+    decoding("three layers, gelu, eps 0.1", L=3, activation="gelu", eps=0.1),
+    decoding("both padded", target_mask=real(5, 3, width=5), source_mask=real(4, 7, width=7)),
+    decoding(
+        "both padded, pre-norm", target_mask=real(4, 5, width=5), source_mask=real(7, 2, width=7), norm_first=True
+    ),
+    decoding("source padded", source_mask=real(7, 3, width=7), L=1),
+    decoding("target padded", target_mask=real(2, 5, width=5), L=1, norm_first=True),
+    decoding(
+        "as long as its source, both padded", S=5, target_mask=real(5, 3, width=5), source_mask=real(2, 5, width=5)
+    ),
+    decoding("longer than its source", T=7, S=3, L=1),
+    decoding("one token", T=1, L=1, norm_first=True),
+    decoding("one position of memory", S=1, L=1),
+    decoding("a batch of one, padded", B=1, target_mask=real(3, width=5), source_mask=real(4, width=7)),
+    decoding("as many sequences as heads", B=3, source_mask=real(7, 2, 4, width=7), L=1),
+    decoding("every size 4", B=4, T=4, S=4, V=4, M=4, F=4, H=4, source_mask=real(4, 2, 3, 1, width=4)),
+    decoding("17 tokens, 33 of memory", B=1, T=17, S=33, M=6, H=2, L=1),
+]
+decoder_without_layers = [
+    decoding("no layers", L=0, dtypes=MODEL_DTYPES),
+    decoding("no layers, pre-norm", L=0, norm_first=True, dtypes=MODEL_DTYPES),
+]
+
+# --- Transformer ------------------------------------------------------------------------------------------------------
+
+translations = [
+    translating("two layers and one"),
+    translating("two layers and one, pre-norm", norm_first=True),
+    translating("one layer and two, gelu", N=1, L=2, activation="gelu"),
+    translating(
+        "one layer and three, gelu_tanh, eps 0.1, pre-norm", N=1, L=3, activation="gelu_tanh", eps=0.1, norm_first=True
+    ),
+    translating("source padded", source_mask=real(5, 3, width=5)),
+    translating("both padded", source_mask=real(2, 5, width=5), target_mask=real(4, 2, width=4)),
+    translating(
+        "both padded, pre-norm", source_mask=real(5, 2, width=5), target_mask=real(3, 4, width=4), norm_first=True
+    ),
+    translating("as many source as target tokens, padded", S=4, source_mask=real(4, 2, width=4)),
+    translating("target longer than source", S=3, T=6),
+    translating("one source token", S=1, N=1),
+    translating("one target token", T=1, N=1, norm_first=True),
+    translating("a batch of one, padded", B=1, source_mask=real(3, width=5)),
+    translating("one head, odd width", M=7, H=1, N=1),
+    translating("as many sequences as heads", B=3, N=1, source_mask=real(5, 2, 3, width=5)),
+    translating("as many words as entries", V=12, N=1),
+]
+without_layers = [
+    translating("no layers", N=0, L=0, dtypes=MODEL_DTYPES),
+    translating("no layers, pre-norm", N=0, L=0, norm_first=True, dtypes=MODEL_DTYPES),
+    translating("no decoder layers", L=0, dtypes=MODEL_DTYPES),
+    translating("no encoder layers, pre-norm", N=0, L=2, norm_first=True),
+]
+many_layers = [
+    encoding("three layers", N=3), encoding("four layers, pre-norm", N=4, norm_first=True),
+    decoding("three layers", L=3, norm_first=True), decoding("four layers", L=4),
+    translating("three layers and two", N=3, L=2), translating("two layers and three, pre-norm", L=3, norm_first=True),
+]  # fmt: skip
+nothing_hidden = [
+    encoding("nothing hidden", mask=real(5, 5, width=5)),
+    decoding("nothing hidden", target_mask=real(5, 5, width=5), source_mask=real(7, 7, width=7), norm_first=True),
+    translating("nothing hidden", source_mask=real(5, 5, width=5), target_mask=real(4, 4, width=4)),
+]
+strided = [*map(transposed_weights, (encoders[1], decoders[1], translations[0], translations[6]))]
+batch_of_zero = [
+    encoding("a batch of zero", B=0),
+    decoding("a batch of zero", B=0),
+    translating("a batch of zero", B=0),
+]
+
+# --- Drawn ------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def translators(draw: st.DrawFn) -> Case:
+    """Transformers of any small sizes, layers, norm placement and padding."""
+    B, S, T, H = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    E, N, L = draw(st.integers(1, 4)), draw(st.integers(0, 2)), draw(st.integers(0, 2))
+    first, padded = draw(st.booleans()), draw(st.booleans())
+    name = f"drawn B{B} S{S} T{T} H{H} E{E} N{N} L{L} {'pre' if first else 'post'}-norm padded {padded}"
+    mask = real(*(1 + (3 * b + S) % S for b in range(B)), width=S) if padded else None
+    return translating(name, B=B, S=S, T=T, H=H, M=H * E, N=N, L=L, norm_first=first, eps=0.01, source_mask=mask)
+
+
+drawn = [Drawn(transformer, translators(), dtypes=WIDE, draws=5)]
+
+# --- Groups for properties --------------------------------------------------------------------------------------------
+
+causal = [*decoders[:2], *decoders[3:5], decoders[7], *translations[:2], translations[5], translations[8]]
+padded_source = [
+    encoders[4], encoders[5], encoders[6], encoders[9], encoders[12], *decoders[3:6], decoders[7],
+    decoders[11], translations[4], translations[5], translations[6], translations[7], translations[11],
+]  # fmt: skip
+padded_right = [encoders[4], encoders[5], encoders[12], *decoders[3:5], decoders[11], *translations[4:7]]
+memory_seen = [*decoders[:2], decoders[3], decoders[7], decoders[8]]
+renamed = [translations[0], translations[1], translations[14]]
+silent_pairs = [translations[0], translations[1]]
+in_batches = [*encoders[4:6], encoders[12], *decoders[3:5], decoders[12], *translations[4:7], translations[13]]
+every_call = [encoders[4], encoders[1], decoders[3], translations[6]]
+# None is padded: what stands at padding is open, and a cotangent is drawn for it as well.
+differentiable = [
+    encoders[0], encoders[3], decoders[0], decoders[1], decoders[5],
+    *translations[:4], replace(translations[14], dtypes=WIDE),
+]  # fmt: skip
+
+# --- Changes that properties make -------------------------------------------------------------------------------------
+
+
+def tokens_of(case: Case) -> Tensor:
+    """Where in the result tokens stand and not padding: of the source for an encoder, else of the target."""
+    ids = case.tensors[1] if case.operation is transformer else case.tensors[0]
+    mask = case.options.get("source_mask" if case.operation is encoder else "target_mask")
+    return (torch.ones(ids.shape, dtype=torch.bool) if mask is None else mask).unsqueeze(-1)
+
+
+def with_another_future(case: Case) -> tuple[Case, Tensor]:
+    """Other target tokens from the middle on, and where in the result that may not show."""
+    place = 1 if case.operation is transformer else 0
+    T = case.tensors[place].shape[-1]
+    later = torch.arange(T) >= (T + 1) // 2
+    changed = with_other_ids_where(case, "another future", later, case.config.vocab_size, place)
+    return changed, tokens_of(case) & ~later.unsqueeze(-1)
+
+
+def with_other_padding(case: Case) -> Case:
+    """Other source tokens, or another memory, where the source mask hides them."""
+    mask = case.options["source_mask"]
+    if case.operation is not decoder:
+        return with_other_ids_where(case, "other padding", ~mask, case.config.vocab_size)
+    ids, memory = case.tensors
+    other = torch.where(mask.unsqueeze(-1), memory, (-memory.flip(0) - 30).to(memory.dtype))
+    return case.changed("other padding", (ids, other))
+
+
+def last_unpadded(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
+    """The last sequence alone without its padding, and how to pick it out of the result of all."""
+    source, target = (
+        None if case.options.get(name) is None else case.options[name][-1] for name in ("source_mask", "target_mask")
+    )
+
+    def cut(x: Tensor, shown: Tensor | None) -> Tensor:
+        return x[-1:] if shown is None else x[-1:, shown]
+
+    masks = (source, target) if case.operation is transformer else (target, source)
+    masks = (source,) if case.operation is encoder else masks
+    tensors = tuple(cut(x, shown) for x, shown in zip(case.tensors, masks, strict=True))
+    own = source if case.operation is encoder else target
+    alone = case.changed("last unpadded", tensors, **dict.fromkeys(case.options))
+    return alone, lambda x: cut(x, own)
+
+
+def last_sequence(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
+    """The last sequence of the batch alone, with its masks, and how to pick it out of the result of all."""
+    options = {name: value[-1:] for name, value in case.options.items() if isinstance(value, Tensor)}
+    return case.changed("last alone", tuple(x[-1:] for x in case.tensors), **options), lambda x: x[-1:]
+
+
+def with_memory_reordered(case: Case) -> Case:
+    """The positions of the memory in reverse order, and those of its mask with them."""
+    ids, memory = case.tensors
+    mask = case.options.get("source_mask")
+    more = {} if mask is None else {"source_mask": mask.flip(-1)}
+    return case.changed("memory reordered", (ids, memory.flip(1)), **more)
+
+
+def with_other_numbers(case: Case) -> Case:
+    """A call of the same shapes with other ids, memory and weights."""
+    weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
+    V = case.config.vocab_size
+    tensors = tuple(x * 0.5 if x.is_floating_point() else (x + 5).remainder(V) for x in case.tensors)
+    return case.changed("other numbers", tensors, weights)
