@@ -267,6 +267,24 @@ def target_positions_start_at_one(token_ids, memory, weights, config, *, target_
 
 
 @fault(
+    transformer, "transformer.final-norms-after-post-norm", breaks="transformer.equation",
+    seen="pytorch/pytorch#50086", effect="both stacks end in a norm that the paper does not have",
+)  # fmt: skip
+def post_norm_stacks_end_in_a_norm_as_well(
+    source_ids, target_ids, weights, config, *, source_mask=None, target_mask=None
+):
+    own, his = _parts(weights)
+    one, zero = torch.ones_like(weights["embedding.table"][0]), torch.zeros_like(weights["embedding.table"][0])
+
+    def last(x):
+        return x if config.norm_first else layer_norm(x, {"gain": one, "bias": zero}, eps=config.eps)
+
+    memory = last(encoder(source_ids, own, config, source_mask=source_mask))
+    x = decoder(target_ids, memory, his, config, target_mask=target_mask, source_mask=source_mask)
+    return last(x) @ weights["embedding.table"].T
+
+
+@fault(
     transformer, "transformer.logits-scaled", breaks="transformer.embeddings",
     effect="the table is multiplied by sqrt(d_model) where it makes logits as well",
 )  # fmt: skip

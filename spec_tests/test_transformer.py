@@ -26,21 +26,21 @@ def assert_conforms_at_tokens(implementation, case):
 
 
 @must("transformer.encoder-equation", "Vaswani et al. 2017, section 3.1, encoder")
-@cases(transformer.encoders, transformer.encoder_without_layers)
+@cases(transformer.encoders, transformer.quiet_encoders, transformer.encoder_without_layers)
 def test_encoder_equation(implementation, case):
     """Embedding and positions, then the encoder layers one after the other, then with norm_first one last norm."""
     assert_conforms_at_tokens(implementation, case)
 
 
 @must("transformer.decoder-equation", "Vaswani et al. 2017, section 3.1, decoder")
-@cases(transformer.decoders, transformer.decoder_without_layers)
+@cases(transformer.decoders, transformer.quiet_decoders, transformer.decoder_without_layers)
 def test_decoder_equation(implementation, case):
     """Embedding and positions, then decoder layers over one memory, under a look-ahead mask, then with norm_first a norm."""
     assert_conforms_at_tokens(implementation, case)
 
 
 @must("transformer.equation", "Vaswani et al. 2017, section 3 and figure 1")
-@cases(transformer.translations, transformer.without_layers, transformer.drawn)
+@cases(transformer.translations, transformer.quiet_translations, transformer.without_layers, transformer.drawn)
 def test_equation(implementation, case):
     """Logits are the decoder's result, over the encoder's, times the transposed table that embeds source and target."""
     assert_conforms_at_tokens(implementation, case)

@@ -47,10 +47,10 @@ def diagnose(
         variants = declared_variants(implementation, case)
         if observation.is_gradient:
             right = oracle_gradients(case, variants)
-            allowed = gradient_budgets(case, variants, implementation.compute_dtype)
+            allowed = gradient_budgets(case, variants, implementation.computes_in(case.operation))
         else:
             right = {"": oracle(case, variants)}
-            allowed = {"": budget(case, variants, implementation.compute_dtype)}
+            allowed = {"": budget(case, variants, implementation.computes_in(case.operation))}
         if worst_ratio(observation.result, right, allowed) <= 1:
             continue
         candidates = [fault for fault in faults if uses(case.operation, fault.operation)]
@@ -138,7 +138,11 @@ class _Look:
 
     def around(self, fault: Fault, wrong: dict[str, Tensor]) -> Mapping[str, Tensor]:
         case, stack = self.observation.case, (*self.variants, fault)
-        precision = rounding.coarser(case.dtype, self.implementation.compute_dtype) if case.dtype != EXACT else None
+        precision = (
+            rounding.coarser(case.dtype, self.implementation.computes_in(case.operation))
+            if case.dtype != EXACT
+            else None
+        )
         if precision is None:
             return self.allowed
         factor = GRADIENT_FACTOR if self.observation.is_gradient else OUTPUT_FACTOR

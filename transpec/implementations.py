@@ -218,8 +218,12 @@ def declared(target: Any, source: Source) -> Implementation:
     if framework not in FRAMEWORKS:
         raise ValueError(f"FRAMEWORK = {framework!r} is not known; known are {', '.join(FRAMEWORKS)}")
     dtypes = _declared(target, "DTYPES", (tuple, list), ("float64", "float32"))
-    compute = _declared(target, "COMPUTE_DTYPE", str, None)
-    for dtype in (*dtypes, *([compute] if compute else [])):
+    compute = _declared(target, "COMPUTE_DTYPE", (str, dict), None)
+    by_operation = compute if isinstance(compute, dict) else {}
+    unknown = [name for name in by_operation if name not in OPERATIONS]
+    if unknown:
+        raise ValueError(f"COMPUTE_DTYPE names {unknown[0]!r}, which is no operation")
+    for dtype in (*dtypes, *(by_operation.values() if by_operation else [compute] if compute else [])):
         if not isinstance(dtype, str) or dtype not in FRAMEWORKS[framework].dtypes:
             known = ", ".join(FRAMEWORKS[framework].dtypes)
             raise ValueError(f"the dtype {dtype!r} is not known; with {framework} these are: {known}")
@@ -347,7 +351,7 @@ class Implementation:
     name: str
     framework: Framework = FRAMEWORKS["numpy"]
     dtypes: tuple[str, ...] = ("float64", "float32")
-    compute_dtype: str | None = None
+    compute_dtype: str | dict[str, str] | None = None  # or by operation
     choices: dict[str, str] = field(default_factory=dict)
     differentiable: bool | tuple[str, ...] = False  # or the names of the operations whose gradients it has
     version: str | None = None
@@ -367,6 +371,11 @@ class Implementation:
         """Whether it declares gradients of the operation."""
         declared = self.differentiable
         return declared if isinstance(declared, bool) else operation.name in declared
+
+    def computes_in(self, operation: Operation[..., Any]) -> str | None:
+        """The dtype it computes an operation in, where it declares one."""
+        declared = self.compute_dtype
+        return declared.get(operation.name) if isinstance(declared, dict) else declared
 
     def claims_vjp(self, operation: Operation[..., Any]) -> bool:
         """Whether it brings the operation's vector-Jacobian product itself."""

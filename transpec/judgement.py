@@ -309,12 +309,14 @@ def deviation_of(
 def has_evidence(implementation: Implementation, case: Case, faults: Iterable[Variant]) -> bool:
     """Whether some known fault of the case's own formula would be seen by it, by a wide margin."""
     variants = declared_variants(implementation, case)
-    key = ("evidence", variants, implementation.compute_dtype)
+    key = ("evidence", variants, implementation.computes_in(case.operation))
 
     def look() -> bool:
         near = [fault for fault in faults if uses(case.operation, fault.operation)]
         near.sort(key=lambda fault: fault.operation is not case.operation)
-        return any(deviation_of(case, fault, variants, implementation.compute_dtype) >= VISIBLE for fault in near)
+        return any(
+            deviation_of(case, fault, variants, implementation.computes_in(case.operation)) >= VISIBLE for fault in near
+        )
 
     return bool(_kept(case, key, look))
 
@@ -431,7 +433,7 @@ def assert_conforms(implementation: Implementation, case: Case, where: Tensor | 
     """
     variants = declared_variants(implementation, case)
     actual, expected = output_of(implementation, case), oracle(case, variants)
-    allowed = budget(case, variants, implementation.compute_dtype)
+    allowed = budget(case, variants, implementation.computes_in(case.operation))
     observed = (Observation(case, {"": _looked_at(actual, expected, where)}),)
     compare(implementation, case, observed[0].result[""], expected, allowed, observed=observed)
 
@@ -458,7 +460,11 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, other: 
     result = _result(lambda: implementation.call_again(case, other), other)
     actual = _of_contract(result, other, oracle(other))
     compare(
-        implementation, other, actual, oracle(other, variants), budget(other, variants, implementation.compute_dtype)
+        implementation,
+        other,
+        actual,
+        oracle(other, variants),
+        budget(other, variants, implementation.computes_in(other.operation)),
     )
 
 
@@ -489,14 +495,20 @@ def assert_gradients_conform(implementation: Implementation, case: Case) -> None
     result, actual = _result(lambda: implementation.gradients(case, cotangent(case)), case)
     if result is not None:
         result = _of_contract(result, case, oracle(case))
-        allowed = budget(case, variants, implementation.compute_dtype)
+        allowed = budget(case, variants, implementation.computes_in(case.operation))
         compare(implementation, case, result, oracle(case, variants), allowed, what="output (gradients asked for)")
     expected = oracle_gradients(case, variants)
     for name, gradient in actual.items():
         if gradient.shape != expected[name].shape:
             shapes = f"{tuple(gradient.shape)}, should have {tuple(expected[name].shape)}"
             raise NonConformance(f"gradient of {name} has the shape {shapes}", case)
-    compare(implementation, case, actual, expected, gradient_budgets(case, variants, implementation.compute_dtype))
+    compare(
+        implementation,
+        case,
+        actual,
+        expected,
+        gradient_budgets(case, variants, implementation.computes_in(case.operation)),
+    )
 
 
 def assert_derived(
@@ -515,7 +527,7 @@ def assert_derived(
 
 def budget_of(implementation: Implementation, case: Case) -> Tensor:
     """The budget of a case for this implementation, its declared choices and compute dtype considered."""
-    return budget(case, declared_variants(implementation, case), implementation.compute_dtype)
+    return budget(case, declared_variants(implementation, case), implementation.computes_in(case.operation))
 
 
 def assert_same(

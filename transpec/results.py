@@ -112,6 +112,17 @@ def register(implementations: list[Implementation], selected: list[dict[str, str
     }
 
 
+def _computes_in(implementation: Implementation) -> str | None:
+    """The declared dtype of computation in words: "float32", or "float32 in layer_norm, rms_norm"."""
+    declared = implementation.compute_dtype
+    if not isinstance(declared, dict):
+        return declared
+    dtypes = dict.fromkeys(declared.values())
+    return "; ".join(
+        f"{dtype} in {', '.join(name for name in declared if declared[name] == dtype)}" for dtype in dtypes
+    )
+
+
 def _described(implementation: Implementation) -> dict[str, Any]:
     from transpec.operations import OPERATIONS
 
@@ -123,7 +134,7 @@ def _described(implementation: Implementation) -> dict[str, Any]:
         "homepage": implementation.homepage,
         "framework": implementation.framework.name,
         "dtypes": list(implementation.dtypes),
-        "compute_dtype": implementation.compute_dtype,
+        "compute_dtype": _computes_in(implementation),
         "differentiable": bool(implementation.differentiable),
         "choices": dict(implementation.choices),
         "claimed": claimed,
@@ -377,7 +388,8 @@ def _evidence(
 ) -> dict[str, dict[str, str]]:
     """For each claimed operation whose equation was selected and each dtype: "full", "limited" or "none"."""
     of_equations = [case for case in cases if case["requirement"].endswith("equation") and case["operation"]]
-    narrow = described["compute_dtype"] in ("float16", "bfloat16")
+    computes, _, only_in = (described["compute_dtype"] or "").partition(" in ")
+    narrow = {"float16", "bfloat16"} & {computes}
     found: dict[str, dict[str, str]] = {}
     for operation in dict.fromkeys(case["operation"] for case in of_equations):
         of_this = [case for case in of_equations if case["operation"] == operation]
@@ -385,7 +397,8 @@ def _evidence(
         # In float16 there are no cases of whole models: no evidence is owed where none can be had.
         for dtype in ["exact"] if exact else dict.fromkeys(case["dtype"] for case in of_this):
             seen = any(case["dtype"] == dtype and case["outcome"] == "passed" and case["evidence"] for case in of_this)
-            found.setdefault(operation, {})[dtype] = ("limited" if narrow else "full") if seen else "none"
+            limited = narrow and (not only_in or operation in only_in.split(", "))
+            found.setdefault(operation, {})[dtype] = ("limited" if limited else "full") if seen else "none"
     return found
 
 

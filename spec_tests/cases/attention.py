@@ -135,6 +135,7 @@ generic = [
     attention("values wider than keys", *drawn_numbers("wide values", (2,), T=4, S=5, E=3, D=17)),
     attention("batch and heads of one size", *drawn_numbers("square", (3, 3), T=3, S=3, E=3, D=3)),
     attention("many batch items and heads", *drawn_numbers("many", (33, 17), T=2, S=3, E=3, D=2)),
+    attention("129 batch items", *drawn_numbers("129 items", (129,), T=2, S=3, E=3, D=2), dtypes=WIDE),
 ]
 lengths_of_one = [
     attention("one query", *drawn_numbers("one query", (2, 3), T=1)),
@@ -406,6 +407,7 @@ def _with_unlike_levels(name: str) -> Case:
 hard_scores = [
     _with_scores_of("scores of ±1e4", 1e4),
     _with_scores_of("scores of ±100", 100.0),
+    replace(_with_scores_of("scores of ±1e7", 1e7), dtypes=("float64",)),
     _with_scores_of("scores of ±1e4 over 40 keys", 1e4, S=40),
     _with_unlike_levels("rows of unlike levels"),
     _with_rows_that_rise_and_fall("scores that rise for some queries and fall for others, over 300 keys"),
@@ -478,13 +480,18 @@ strided_together = [
 ]  # fmt: skip
 
 
-def _with_nan_from(name: str, place: int) -> Numbers:
-    query, key, value = drawn_numbers(name)
+def _with_nan_from(name: str, place: int, *lead: int) -> Numbers:
+    query, key, value = drawn_numbers(name, lead)
     hidden = torch.arange(7).unsqueeze(-1) >= place
     return query, key.masked_fill(hidden, math.nan), value.masked_fill(hidden, math.nan)
 
 
-hidden_nan = [attention("NaN where nothing looks", *_with_nan_from("nan", 5), mask=torch.arange(7) < 5)]
+hidden_nan = [
+    attention(
+        f"NaN where nothing looks, {axes} leading axes", *_with_nan_from("nan", 5, *lead), mask=torch.arange(7) < 5
+    )
+    for axes, lead in (("no", ()), ("one", (2,)), ("two", (2, 3)))
+]
 
 # --- Multi-head -------------------------------------------------------------------------------------------------------
 
@@ -596,6 +603,9 @@ heads_masked = [
     multi_head("heads, unlike per batch", mask=random_mask("heads unlike", 2, 5, 7)),
     multi_head("heads, as many as batch items", B=3, mask=random_mask("heads alike", 3, 5, 7)),
     multi_head("heads, as many batch items as queries", B=5, mask=random_mask("heads rows", 5, 7)),
+    multi_head(
+        "heads, 129 batch items under a mask", B=129, T=2, S=3, E=2, mask=random_mask("129 items", 129, 2, 3), dtypes=WIDE
+    ),
     multi_head("heads, padding of unlike lengths", mask=up_to(3, 6, keys=7).unsqueeze(1)),
     multi_head("heads, self-attention under padding", T=7, mask=up_to(3, 6, keys=7).unsqueeze(1)),
     multi_head("heads, mask of keys alone", mask=torch.arange(7).ne(2)),

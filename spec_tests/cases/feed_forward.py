@@ -89,6 +89,8 @@ sizes = [
         *zip(BLOCK_EDGES[4:] + BLOCK_EDGES[:4], BLOCK_EDGES, reversed(BLOCK_EDGES), strict=True),
         (3, 257, 1025),
         (5, 1025, 257),
+        (2, 5, 4097),
+        (4097, 3, 5),
     ]
 ]
 leading_axes = [
