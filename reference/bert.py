@@ -8,6 +8,7 @@ from torch import Tensor
 
 from transpec.operations import operation
 from transpec.reference.configs import reject_activation, reject_heads_that_do_not_divide, reject_what_cannot_be
+from transpec.reference.embedding import look_up
 from transpec.reference.feed_forward import ACTIVATIONS
 from transpec.reference.layers import Weights, encoder_layer, part
 from transpec.reference.normalization import layer_norm
@@ -134,7 +135,11 @@ def embed(
     """The sum of the embeddings of token, token type and position, before any norm."""
     positions = torch.arange(token_ids.shape[-1]) if position_ids is None else position_ids
     types = torch.zeros_like(token_ids) if token_type_ids is None else token_type_ids
-    return tables["token"][token_ids] + tables["token_type"][types] + tables["position"][positions]
+    return (
+        look_up(tables["token"], token_ids)
+        + look_up(tables["token_type"], types)
+        + look_up(tables["position"], positions)
+    )
 
 
 def pool(hidden: Float[Tensor, "B T M"], weights: Weights) -> Float[Tensor, "B M"]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from transpec.operations import operation
 from transpec.reference.attention import merge_heads, project, scaled_dot_product_attention, split_heads
 from transpec.reference.configs import reject_activation, reject_heads_that_do_not_divide, reject_what_cannot_be
+from transpec.reference.embedding import look_up
 from transpec.reference.feed_forward import ACTIVATIONS, feed_forward
 from transpec.reference.layers import Weights, _post_norm, _pre_norm, encoder_layer, part
 from transpec.reference.masks import combine_masks, look_ahead_mask
@@ -125,7 +126,7 @@ def _embed(
     token_ids: Int[Tensor, "B T"], weights: Weights, position_ids: Int[Tensor, "B T"] | None, start: int
 ) -> Float[Tensor, "B T M"]:
     positions = torch.arange(start, start + token_ids.shape[-1]) if position_ids is None else position_ids
-    return weights["embeddings.token"][token_ids] + weights["embeddings.position"][positions]
+    return look_up(weights["embeddings.token"], token_ids) + look_up(weights["embeddings.position"], positions)
 
 
 def _logits(x: Float[Tensor, "B T M"], weights: Weights, config: GptConfig) -> Float[Tensor, "B T V"]:

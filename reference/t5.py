@@ -11,6 +11,7 @@ from torch import Tensor
 from transpec.operations import operation
 from transpec.reference.attention import merge_heads, project, softmax, softmax_by_log_sum, split_heads
 from transpec.reference.configs import reject_activation, reject_what_cannot_be
+from transpec.reference.embedding import look_up
 from transpec.reference.feed_forward import feed_forward, gelu_tanh
 from transpec.reference.layers import Weights, part
 from transpec.reference.masks import combine_masks, look_ahead_mask
@@ -108,7 +109,7 @@ def t5_encoder(
     under `layers.i.` those of `t5_attention` under `self_attention.`, `feed_forward.w_1` and `feed_forward.w_2` (with
     "gated_gelu" also `feed_forward.w_gate`), `self_attention_norm.gain` and `feed_forward_norm.gain`.
     """
-    x = weights["embedding.table"][token_ids]  # B S M
+    x = look_up(weights["embedding.table"], token_ids)  # B S M
     bias = _relative_bias(token_ids.shape[-1], weights, config, bidirectional=True)  # H S S
     mask = None if attention_mask is None else attention_mask.unsqueeze(-2)  # B 1 S
     for i in range(config.num_encoder_layers):
@@ -134,7 +135,7 @@ def t5_decoder(
     `attention_mask` is of the memory, `decoder_attention_mask` of the decoder's own tokens. Weights: as for the encoder,
     and for each layer `cross_attention.` and `cross_attention_norm.gain`.
     """
-    x = weights["embedding.table"][token_ids]  # B T M
+    x = look_up(weights["embedding.table"], token_ids)  # B T M
     bias = _relative_bias(token_ids.shape[-1], weights, config, bidirectional=False)  # H T T
     ahead = look_ahead_mask(token_ids.shape[-1])  # T T
     own_mask = decoder_attention_mask

@@ -162,5 +162,5 @@ def test_int32_ids(implementation, case):
 @should("embedding.impossible-ids", "the contract: an id has no meaning without a row")
 @cases(embedding.impossible)
 def test_impossible_ids(implementation, case):
-    """An id beyond the last row of the table raises with a message."""
+    """An id beyond the last row of the table, or a negative one, raises with a message."""
     assert_refuses(implementation, case)

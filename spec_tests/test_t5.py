@@ -62,14 +62,14 @@ def test_attention_equation(implementation, case):
 
 
 @must("t5.attention-bias", f"{PAPER}: a scalar that is added to the logit")
-@cases(t5.plain_attention[:1], t5.plain_attention[2:5], t5.masked_attention[:2])
+@cases(t5.plain_attention[:1], t5.plain_attention[2:5], t5.plain_attention[8:9], t5.masked_attention[:2])
 def test_attention_bias(implementation, case):
     """A constant on a row of the bias changes nothing, for the bias is added before the softmax."""
     assert_same(implementation, case, t5.with_bias_shifted(case))
 
 
 @must("t5.attention-heads", f"{PAPER}: each head has its own bias")
-@cases(t5.plain_attention[:1], t5.plain_attention[3:5], t5.masked_attention[:2])
+@cases(t5.plain_attention[:1], t5.plain_attention[3:5], t5.plain_attention[8:9], t5.masked_attention[:2])
 def test_attention_heads(implementation, case):
     """Reordering the heads in every weight and in the bias alike changes nothing."""
     assert_same(implementation, case, t5.with_heads_permuted(case))

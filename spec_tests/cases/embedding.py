@@ -152,6 +152,8 @@ narrow_ids = [
 ]
 impossible = [
     embedding("the id after the last", [[3, 7, 1]], normal("after the last", 7, 6)),
+    embedding("an id of -1", [[3, -1, 1]], normal("before the first", 7, 6)),
+    embedding("a label of -100 among ids", [[3, 1, -100]], normal("a label", 7, 6)),
     embedding("an id far beyond the table", [[3, 1], [2, 1000]], normal("far beyond", 7, 6)),
 ]
 

@@ -125,14 +125,16 @@ def model(
 
 def attention(
     name: str, *, B: int = 2, T: int = 5, S: int = 7, M: int = 10, E: int = 4, H: int = 3, biased: bool = True,
-    mask: Tensor | None = None, size: float = 1.0, dtypes: tuple[str, ...] = MODEL_DTYPES,
+    mask: Tensor | None = None, size: float = 1.0, one_memory: bool = False, dtypes: tuple[str, ...] = MODEL_DTYPES,
 ) -> Case:  # fmt: skip
-    """A call of t5_attention; queries and keys of `size`."""
+    """A call of t5_attention; queries and keys of `size`, the keys being the values where there is `one_memory`."""
     shapes = {"query": (B, T, M), "key": (B, S, M), "value": (B, S, M)}
     query, key, value = (normal(f"{name} {which}", *shape) for which, shape in shapes.items())
     bias = normal(f"{name} bias", H, T, S) if biased else None
     options = {"num_heads": H, "bias": bias, "mask": mask}
-    return Case(t5_attention, name, (query * size, key * size, value), projections(name, M, H * E), options, dtypes)
+    query, key = query * size, key * size
+    tensors = query, key, key if one_memory else value
+    return Case(t5_attention, name, tensors, projections(name, M, H * E), options, dtypes)
 
 
 def bucket(name: str, relative: Tensor, *, bidirectional: bool, buckets: int = 32, far: int = 128) -> Case:
@@ -212,6 +214,9 @@ plain_attention = [
     attention("attention of one key", S=1),
     attention("attention, every size 4", B=4, T=4, S=4, M=4, E=4, H=4),
     attention("attention of one query", T=1, B=1),
+    attention("attention to a memory", one_memory=True),
+    attention("attention to a memory without bias", one_memory=True, biased=False, dtypes=WIDE),
+    attention("attention to a memory, one head", one_memory=True, H=1),
 ]
 masked_attention = [
     attention("mask for each sequence", mask=HIDING.unsqueeze(1)),
@@ -221,10 +226,13 @@ masked_attention = [
     attention("mask without bias", mask=BY_QUERY, biased=False),
     attention("mask, two heads and sequences", mask=HIDING.unsqueeze(1), H=2),
     attention("mask, as many sequences as queries", B=5, mask=ROLLED),
+    attention("mask of a memory", one_memory=True, mask=HIDING.unsqueeze(1)),
+    attention("mask of a memory for each query and sequence", one_memory=True, mask=BY_QUERY),
 ]
 steep_attention = [
     attention("scores of a thousand", size=20.0, dtypes=WIDE),
     attention("scores of a thousand, masked", size=20.0, mask=BY_QUERY, dtypes=WIDE),
+    attention("scores of a thousand, to a memory", size=20.0, one_memory=True, dtypes=WIDE),
 ]
 _offset = attention("offset", dtypes=WIDE)
 offset_attention = [
@@ -233,11 +241,16 @@ offset_attention = [
 ]
 seen_attention = [
     case.changed("everything visible", mask=torch.ones(*shape, dtype=torch.bool))
-    for case, shape in ((plain_attention[0], (2, 5, 7)), (plain_attention[1], (5, 7)), (plain_attention[2], (2, 1, 7)))
+    for case, shape in (
+        (plain_attention[0], (2, 5, 7)),
+        (plain_attention[1], (5, 7)),
+        (plain_attention[2], (2, 1, 7)),
+        (plain_attention[8], (2, 5, 7)),
+    )
 ]
 attention_layouts = [*layouts(replace(masked_attention[1], dtypes=WIDE)), transposed_weights(plain_attention[0])]
 attention_of_zero = [attention("attention of a batch of zero", B=0)]
-_fits = attention("attention that fits", B=1, dtypes=WIDE)
+_fits = attention("attention that fits", B=1, one_memory=True, dtypes=WIDE)
 impossible_attention = [
     _fits.changed("heads that do not divide", num_heads=5, bias=None),
     _fits.changed("more values than keys", (*_fits.tensors[:2], normal("nine values", 1, 9, 10))),
@@ -449,7 +462,7 @@ seeing = [decoders[0], _named["decoder, as many tokens as in the memory"], _name
 own_stacks = [*models[:2], models[4], _named["three layers and one"], padded[4], padded[5], holes[-1]]
 in_batches = [encoders[0], decoders[0], models[0], *(case for case in masked if len(case.tensors[0]) > 1)]
 renamed = [encoders[0], decoders[0], models[0], models[3], _named["as many words as entries"]]
-hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5]]
+hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5], masked_attention[7]]
 every_call = [masked_attention[1], encoders[3], decoders[3], models[4], padded[0], padded[3], holes[8], holes[9]]
 every_call += [labels[2], bucket_ranks[2], bucket_ranks[3]]
 shapes = [*every_call, encoders[1], decoders[1], models[1], models[2]]
@@ -545,7 +558,8 @@ def with_other_hidden_keys(case: Case) -> Case:
     """Of t5_attention, under a mask that is the same for all queries: other keys and values where it hides them."""
     query, key, value = case.tensors
     shown = case.options["mask"].broadcast_to(len(key), 1, key.shape[1]).mT  # B S 1
-    changed = query, torch.where(shown, key, 100.0 - key), torch.where(shown, value, 100.0 + value)
+    other = torch.where(shown, key, 100.0 - key)
+    changed = query, other, other if key is value else torch.where(shown, value, 100.0 + value)
     return case.changed("other content where hidden", changed)
 
 
