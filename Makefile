@@ -4,12 +4,23 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BUNDLED := numpy_plain torch_functional torch_functional:math torch_functional:flash torch_modules torch_modules:with_weights
+EXTRAS := $(VENV)/.extras
+BUNDLED := numpy_plain torch_functional torch_functional:math torch_functional:flash \
+	torch_modules torch_modules:with_weights torch_modules:native torch_modules:stock
+HUGGINGFACE := huggingface_eager huggingface_sdpa
 
-.PHONY: conform test check docs clean
+# Nothing here asks a hub for a model.
+export HF_HUB_OFFLINE := 1
+
+.PHONY: conform conform-huggingface extras test check docs clean
 
 conform: $(READY)  ## judge the bundled implementations; reports/latest/{index.html,report.json,report.md} and a table
 	$(BIN)/python -m pytest -q $(addprefix --impl ,$(BUNDLED))
+
+conform-huggingface: $(EXTRAS)  ## the same for Hugging Face's models, which need an extra
+	$(BIN)/python -m pytest -q $(addprefix --impl ,$(HUGGINGFACE)) --report-dir reports/huggingface
+
+extras: $(EXTRAS)  ## install what some tests and implementations need and most users do not
 
 test: $(READY)  ## judge the reference, then test the engine
 	$(BIN)/python -m pytest -q --report-dir build/reference
@@ -31,6 +42,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt setuptools torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(EXTRAS): $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[huggingface,minilm]"
 	touch $@
 
 clean:

@@ -1,6 +1,7 @@
 """Mistakes in GPT, whole and with a key-value cache."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -691,7 +692,7 @@ def the_token_embedding_is_added_to_the_position_table_in_place(
     return logits
 
 
-_kept = {}
+_kept: dict[Any, Any] = {}
 
 
 @fault(
@@ -1180,6 +1181,8 @@ def all_layers_attend_to_the_past_of_the_first(
     token_ids, weights, config, *, steps, attention_mask=None, position_ids=None
 ):
     class Wrong(_Pieces):
+        read: Any = None
+
         def layer(self, x, weights, mask, past, i):
             self.read = past if i == 0 else self.read
             return super().layer(x, weights, mask, self.read, i)
@@ -1195,6 +1198,8 @@ def all_layers_attend_to_the_past_of_the_last(
     token_ids, weights, config, *, steps, attention_mask=None, position_ids=None
 ):
     class Wrong(_Pieces):
+        read: Any = None
+
         def layer(self, x, weights, mask, past, i):
             self.read = self.past[-1] if i == 0 else self.read
             return super().layer(x, weights, mask, self.read, i)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from transpec.reference.albert import AlbertConfig
@@ -351,7 +352,7 @@ def _shapes_of_t5(config: T5Config) -> Shapes:
         shapes[f"{stack}.final_norm.gain"] = (model,)
         shapes[f"{stack}.relative_bias"] = (config.num_buckets, config.num_heads)
         for i in range(layers):
-            own = {f"{each}_norm.gain": (model,) for each in (*attentions, "feed_forward")}
+            own: Shapes = {f"{each}_norm.gain": (model,) for each in (*attentions, "feed_forward")}
             own |= {f"{each}.w_{which}": (model, heads) for each in attentions for which in "qkv"}
             own |= {f"{each}.w_o": (heads, model) for each in attentions}
             own |= {"feed_forward.w_1": (model, inner), "feed_forward.w_2": (inner, model)}

@@ -72,7 +72,7 @@ def decoder(
     False at padding of the target and of the source. Weights: as for the encoder.
     """
     ahead = look_ahead_mask(token_ids.shape[-1])  # T T
-    seen = ahead if target_mask is None else combine_masks(_of_keys(target_mask), ahead)  # B T T
+    seen = ahead if target_mask is None else combine_masks(target_mask.unsqueeze(-2), ahead)  # B T T
     x = token_embedding(token_ids, part(weights, "embedding"))  # B T M
     for i in range(config.num_decoder_layers):
         x = decoder_layer(

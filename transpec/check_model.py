@@ -95,7 +95,7 @@ def case_of(rung: Rung, tokens: int, folder: str) -> Case:
     options: dict[str, Any] = {"attention_mask": real}
     if "token_type_ids" in operation.signature.parameters:
         options["token_type_ids"] = (torch.arange(tokens) >= tokens // 2).long().expand(2, -1) % (
-            rung.config.num_token_types
+            getattr(rung.config, "num_token_types", 1)
         )
     weights = {weight: value.double() for weight, value in rung.weights.items()}
     return Case(operation, name, ids, weights, options, config=rung.config)

@@ -226,6 +226,7 @@ masked_attention = [
     attention("mask without bias", mask=BY_QUERY, biased=False),
     attention("mask, two heads and sequences", mask=HIDING.unsqueeze(1), H=2),
     attention("mask, as many sequences as queries", B=5, mask=ROLLED),
+    attention("mask for each query, as many sequences as queries", B=5, mask=BY_QUERY[0]),
     attention("mask of a memory", one_memory=True, mask=HIDING.unsqueeze(1)),
     attention("mask of a memory for each query and sequence", one_memory=True, mask=BY_QUERY),
 ]
@@ -462,7 +463,7 @@ seeing = [decoders[0], _named["decoder, as many tokens as in the memory"], _name
 own_stacks = [*models[:2], models[4], _named["three layers and one"], padded[4], padded[5], holes[-1]]
 in_batches = [encoders[0], decoders[0], models[0], *(case for case in masked if len(case.tensors[0]) > 1)]
 renamed = [encoders[0], decoders[0], models[0], models[3], _named["as many words as entries"]]
-hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5], masked_attention[7]]
+hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5], masked_attention[8]]
 every_call = [masked_attention[1], encoders[3], decoders[3], models[4], padded[0], padded[3], holes[8], holes[9]]
 every_call += [labels[2], bucket_ranks[2], bucket_ranks[3]]
 shapes = [*every_call, encoders[1], decoders[1], models[1], models[2]]

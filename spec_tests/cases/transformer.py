@@ -273,8 +273,8 @@ def last_unpadded(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
     def cut(x: Tensor, shown: Tensor | None) -> Tensor:
         return x[-1:] if shown is None else x[-1:, shown]
 
-    masks = (source, target) if case.operation is transformer else (target, source)
-    masks = (source,) if case.operation is encoder else masks
+    of_operation = {encoder: (source,), decoder: (target, source), transformer: (source, target)}
+    masks = of_operation[case.operation]
     tensors = tuple(cut(x, shown) for x, shown in zip(case.tensors, masks, strict=True))
     own = source if case.operation is encoder else target
     alone = case.changed("last unpadded", tensors, **dict.fromkeys(case.options))
