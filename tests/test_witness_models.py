@@ -168,12 +168,20 @@ def designed(requirement: str, largest: int = SMALL) -> list[Case]:
 
 LAYERS = [
     case
-    for chosen in ("encoder-equation", "decoder-equation", "norm-placement", "masks", "memory-masks", "memory")
+    for chosen in (
+        "encoder-equation",
+        "decoder-equation",
+        "activations",
+        "norm-placement",
+        "masks",
+        "memory-masks",
+        "memory",
+    )
     for case in designed(f"layers.{chosen}")
 ]
 STACKS = [
     *designed("transformer.encoder-equation"),
-    *designed("transformer.decoder-equation"),
+    *designed("transformer.decoder-equation", 3350),
     *designed("transformer.equation", 3000),
 ]
 
