@@ -147,6 +147,8 @@ def token_embedding(token_ids: Nested, weights: Weights, *, offset: int = 0) -> 
     d_model = len(table[0])
 
     def one(sequence: list[int]) -> Matrix:
+        if any(token < 0 for token in sequence):
+            raise IndexError("rows are counted from 0")
         positions = sinusoidal_positional_encoding(len(sequence), d_model, offset=offset)
         rows = zip(sequence, positions, strict=True)
         return [
