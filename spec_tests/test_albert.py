@@ -1,8 +1,11 @@
 """Requirements of ALBERT, its pooler and the heads of its pretraining; what is given at padding is never looked at."""
 
+import torch
+
 from transpec.judgement import (
     assert_conforms,
     assert_contract,
+    assert_derived,
     assert_gradients_conform,
     assert_identical,
     assert_no_memory,
@@ -10,6 +13,7 @@ from transpec.judgement import (
     assert_remembers_nothing,
     assert_same,
     assert_untouched,
+    output_of,
 )
 from transpec.reference.albert import albert as encoder
 from transpec.requirements import cases, must, should
@@ -157,6 +161,23 @@ def test_pooled_from_the_encoder(implementation, case):
     if implementation.claims(encoder):
         assert_pooled_from(implementation, case, bert.without_head(case, encoder))
     assert_conforms(implementation, case)
+
+
+@must("albert.pooled-bounded", "google-research/albert, AlbertModel: the pooler's tanh")
+@cases(albert.small[1][:1], albert.large[0][:1])
+def test_pooled_bounded(implementation, case):
+    """Whatever its weights, what is pooled lies between -1 and 1."""
+    loud = bert.with_loud_pooler(case)
+    pooled = output_of(implementation, loud)
+    bounded = pooled.clamp(-1, 1)
+    assert_derived(implementation, loud, pooled, pooled, bounded, torch.zeros_like(bounded), "output")
+
+
+@must("albert.first-token-alone", "google-research/albert, AlbertModel: the first token is pooled")
+@cases(albert.small[0][:1], albert.small[0][2:])
+def test_first_token_alone(implementation, case):
+    """Without a layer, through which tokens see each other, only the first one shows in what is pooled."""
+    assert_identical(implementation, case, bert.with_other_later_tokens(case))
 
 
 @must("albert.mlm-equation", "Lan et al. 2020, section 3.1; google-research/albert, get_masked_lm_output")

@@ -194,6 +194,23 @@ def test_pooled_from_the_encoder(implementation, case):
     assert_conforms(implementation, case)
 
 
+@must("bert.pooled-bounded", "google-research/bert, BertModel: the pooler's tanh")
+@cases(bert.small[1][:1], bert.large[0][:1])
+def test_pooled_bounded(implementation, case):
+    """Whatever its weights, what is pooled lies between -1 and 1."""
+    loud = bert.with_loud_pooler(case)
+    pooled = output_of(implementation, loud)
+    bounded = pooled.clamp(-1, 1)
+    assert_derived(implementation, loud, pooled, pooled, bounded, torch.zeros_like(bounded), "output")
+
+
+@must("bert.first-token-alone", "google-research/bert, BertModel: the first token is pooled")
+@cases(bert.small[0][:1], bert.small[0][2:])
+def test_first_token_alone(implementation, case):
+    """Without a layer, through which tokens see each other, only the first one shows in what is pooled."""
+    assert_identical(implementation, case, bert.with_other_later_tokens(case))
+
+
 @must("bert.mlm-equation", "Devlin et al. 2019, section 3.1, task 1; google-research/bert, get_masked_lm_output")
 @cases(bert.mlm)
 def test_mlm_equation(implementation, case):

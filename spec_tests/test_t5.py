@@ -128,7 +128,7 @@ def test_equation(implementation, case):
 
 
 @must("t5.norms", f"{PAPER}: a simplified layer normalization without additive bias, outside the residual path")
-@cases(t5.silent, t5.with_mean, t5.encoders[1:2], t5.decoders[1:2])
+@cases(t5.silent, t5.with_mean, t5.large, t5.encoders[1:2], t5.decoders[1:2])
 def test_norms(implementation, case):
     """Every sublayer has an RMSNorm before it and each stack one at its end; no mean is subtracted and no bias added."""
     assert_conforms(implementation, case)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ def diagnose(
         else:
             right = {"": oracle(case, variants)}
             allowed = {"": budget(case, variants, implementation.computes_in(case.operation))}
+        observation = _where_looked_at(observation, right)
         if worst_ratio(observation.result, right, allowed) <= 1:
             continue
         candidates = [fault for fault in faults if uses(case.operation, fault.operation)]
@@ -65,6 +67,14 @@ def diagnose(
             found = [fault.id for fault in nearest if look.explained_with_its_own_rounding_by(fault)]
         return found or [fault.id for fault in candidates if look.explained_in_its_own_dtype_by(fault)]
     return []
+
+
+def _where_looked_at(observation: Observation, right: Mapping[str, Tensor]) -> Observation:
+    """The observation with what is right in the places that nobody looked at."""
+    if observation.where is None or observation.result[""].shape != right[""].shape:
+        return observation
+    seen = torch.where(observation.where, observation.result[""].double(), right[""].double())
+    return replace(observation, result={"": seen})
 
 
 class _Look:
@@ -130,7 +140,10 @@ class _Look:
             except Exception:
                 case.known[key] = None
         found: dict[str, Tensor] | None = case.known[key]
-        return found
+        where = self.observation.where
+        if found is None or where is None or found[""].shape != self.right[""].shape:
+            return found
+        return {"": torch.where(where, found[""], self.right[""].to(found[""].dtype))}
 
     def clearly_wrong(self, wrong: Mapping[str, Tensor]) -> bool:
         same = all(wrong[name].shape == self.right[name].shape for name in wrong)

@@ -26,10 +26,14 @@ VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
 
 @dataclass(frozen=True)
 class Observation:
-    """What an implementation gave for a case: its output under the name "", or gradients by name. Diagnosis reads it."""
+    """What an implementation gave for a case: its output under the name "", or gradients by name. Diagnosis reads it.
+
+    `where` are the places that were looked at, where not all were.
+    """
 
     case: Case
     result: Mapping[str, Tensor]
+    where: Tensor | None = None
 
     @property
     def is_gradient(self) -> bool:
@@ -434,8 +438,8 @@ def assert_conforms(implementation: Implementation, case: Case, where: Tensor | 
     variants = declared_variants(implementation, case)
     actual, expected = output_of(implementation, case), oracle(case, variants)
     allowed = budget(case, variants, implementation.computes_in(case.operation))
-    observed = (Observation(case, {"": _looked_at(actual, expected, where)}),)
-    compare(implementation, case, observed[0].result[""], expected, allowed, observed=observed)
+    observed = (Observation(case, {"": actual}, where),)
+    compare(implementation, case, _looked_at(actual, expected, where), expected, allowed, observed=observed)
 
 
 def _finite_as_the_formula(implementation: Implementation, case: Case, result: Tensor, where: Tensor | None) -> None:
@@ -541,7 +545,8 @@ def assert_same(
     expected, result = output_of(implementation, case), output_of(implementation, other)
     _finite_as_the_formula(implementation, case, expected, where)
     allowed = budget_of(implementation, case) + of_other(budget_of(implementation, other))
-    observed = (Observation(case, {"": expected}), Observation(other, {"": result}))
+    # Places of the other result are its own; all of it is compared with what a fault gives.
+    observed = (Observation(case, {"": expected}, where), Observation(other, {"": result}))
     compare(implementation, case, _looked_at(of_other(result), expected, where), expected, allowed, observed=observed)
 
 

@@ -124,7 +124,10 @@ typed = [
     model("types in any order", L=1, token_type_ids=torch.tensor([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1]])),
     model("only the last token of type 1", B=1, L=1, token_type_ids=torch.tensor([[0, 0, 0, 0, 1]])),
 ]
-untyped = [model("no types", token_type_ids=None)]
+untyped = [
+    model("no types", token_type_ids=None),
+    model("no types, 3 token types", L=0, types=3, token_type_ids=None),
+]
 positioned = [
     model("positions permuted, unlike per sequence", position_ids=PERMUTED),
     model("positions from 4 and from 6", L=1, position_ids=torch.arange(5) + torch.tensor([[4], [6]])),
@@ -184,7 +187,9 @@ mlm.append(model("as many words as entries, with a head", albert_mlm, V=7, P=7, 
 # --- Edges ------------------------------------------------------------------------------------------------------------
 
 batch_of_zero = [model("a batch of zero", B=0), model("a batch of zero, with a head", albert_sop, B=0)]
-strided = bert.with_layouts(padded("strides", HOLES[:2, :5], L=1, position_ids=PERMUTED, dtypes=MODEL_DTYPES))
+strided = bert.with_layouts(model("strides", L=1, position_ids=PERMUTED, dtypes=MODEL_DTYPES))
+_of_mask = bert.with_layouts(padded("strides of a mask", HOLES[:2, :5], L=1, dtypes=MODEL_DTYPES))
+strided += [case for case in _of_mask if "attention_mask" in case.name]
 strided += [transposed_weights(case) for case in small[1]]
 out_of_range = bert.beyond_the_tables(model("out of range", L=1, B=1, T=3))
 drawn = [Drawn(albert, bert.models(model, albert), dtypes=WIDE, draws=4)]

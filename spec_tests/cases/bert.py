@@ -283,7 +283,9 @@ def with_layouts(case: Case) -> list[Case]:
     return [*inputs, transposed_weights(case)]
 
 
-strided = with_layouts(padded("strides", HOLES[:2, :5], L=1, position_ids=PERMUTED, dtypes=MODEL_DTYPES))
+strided = with_layouts(model("strides", L=1, position_ids=PERMUTED, dtypes=MODEL_DTYPES))
+_of_mask = with_layouts(padded("strides of a mask", HOLES[:2, :5], L=1, dtypes=MODEL_DTYPES))
+strided += [case for case in _of_mask if "attention_mask" in case.name]
 strided += [transposed_weights(case) for case in small[1]]
 
 _one = model("out of range", L=1, B=1, T=3)
@@ -295,8 +297,10 @@ def beyond_the_tables(case: Case) -> list[Case]:
     return [
         case.changed("an id after the last", (torch.tensor([[3, V, 2]]),)),
         case.changed("an id far beyond the table", (torch.tensor([[3, 1, 1000]]),)),
+        case.changed("an id below 0", (torch.tensor([[3, -1, 2]]),)),
         case.changed("a type after the last", token_type_ids=torch.tensor([[0, 1, types]])),
         case.changed("a position after the last", position_ids=torch.tensor([[0, P, 2]])),
+        case.changed("a position below 0", position_ids=torch.tensor([[0, -1, 2]])),
         case.changed("more tokens than positions", (torch.arange(P + 1)[None],), token_type_ids=None),
     ]
 
@@ -383,6 +387,18 @@ def with_another_last_token(case: Case) -> Case:
     """Another last token in every sequence."""
     T = case.tensors[0].shape[-1]
     return with_other_ids_where(case, "another last token", torch.arange(T) == T - 1, case.config.vocab_size)
+
+
+def with_other_later_tokens(case: Case) -> Case:
+    """Other ids everywhere but at the first place."""
+    later = torch.arange(case.tensors[0].shape[-1]) > 0
+    return with_other_ids_where(case, "other later tokens", later, case.config.vocab_size)
+
+
+def with_loud_pooler(case: Case) -> Case:
+    """A pooler whose tanh has much to hold back."""
+    weights = {name: value * 4 if name.startswith("pooler.") else value for name, value in (case.weights or {}).items()}
+    return case.changed("loud pooler", weights=weights)
 
 
 def with_other_hidden_tokens(case: Case) -> Case:

@@ -195,6 +195,7 @@ labels = [
     shifted("ignored first and last", [[-100, 4, 3, -100]], start_id=9, pad_id=2),
     shifted("one label", [[5], [-100]], start_id=3, pad_id=1),
     shifted("other negative labels", [[-1, -99, -101, 2]], start_id=3, pad_id=1),
+    shifted("labels beyond 32 bits", [[2**31, 2**40 + 3, -100, 1]], start_id=4, pad_id=6),
     shifted("pad and start among labels", [[6, 4, 6, 4, 3]], start_id=4, pad_id=6),
 ]
 label_layouts = layouts(labels[2])
@@ -239,6 +240,8 @@ _offset = attention("offset", dtypes=WIDE)
 offset_attention = [
     _offset.changed("a thousand on every bias", bias=_offset.options["bias"] + 1000),
     _offset.changed("a thousand below every bias", bias=_offset.options["bias"] - 1000),
+    # A finite number in the place of what is hidden is above all that is visible here, where it is not far below.
+    _offset.changed("a thousand below, keys hidden", bias=_offset.options["bias"] - 1000, mask=HIDING.unsqueeze(1)),
 ]
 seen_attention = [
     case.changed("everything visible", mask=torch.ones(*shape, dtype=torch.bool))
@@ -292,6 +295,7 @@ sizes = [
     decoder("decoder, one head, a batch of one", B=1, H=1, L=1),
     decoder("decoder, one token", T=1, L=1),
     decoder("decoder, a memory of one", S=1, L=1),
+    decoder("decoder, a memory of 33", B=1, S=33, T=2, L=1, **FEW),
     model("as many words as entries", V=10, N=1, L=1),
     model("as many words as entries, untied", V=10, N=1, L=1, tied=False),
     model("one token each, a batch of one", B=1, S=1, T=1, N=1, L=1),
@@ -332,6 +336,14 @@ def _shifted(case: Case) -> Case:
     })  # fmt: skip
 
 
+def _large(case: Case) -> Case:
+    """A residual path as large as those of checkpoints become, which nothing cuts off."""
+    weights = dict(case.weights or {})
+    weights["embedding.table"] = weights["embedding.table"] * 500
+    return replace(case.changed("embeddings of hundreds", weights=weights), dtypes=WIDE)
+
+
+large = [_large(case) for case in (encoders[2], decoders[2])]
 silent = [_silent(case) for case in (*encoders[:1], *decoders[:1], *models[:1], epsilon[0])]
 with_mean = [_shifted(case) for case in (*encoders[1:3], *decoders[1:3], models[3])]
 
@@ -378,6 +390,7 @@ holes = [
     encoder("encoder, hidden tokens, a batch of one", B=1, N=1, attention_mask=HOLES[1:2]),
     encoder("encoder, hidden tokens, two heads and sequences", H=2, N=1, attention_mask=HOLES[:2]),
     decoder("decoder, hidden memory", B=3, attention_mask=HOLES),
+    decoder("decoder, hidden memory, a batch of one", B=1, L=1, attention_mask=HOLES[1:2]),
     decoder("decoder, hidden tokens of its own", B=3, decoder_attention_mask=OWN_HOLES),
     decoder("decoder, hidden tokens and memory", B=3, L=1, **_both(HOLES, OWN_HOLES)),
     decoder("decoder, hidden, as many tokens as in the memory", B=3, S=5, L=1, **_both(OWN_HOLES.flip(0), OWN_HOLES)),
@@ -439,7 +452,7 @@ def of(operation: Any, *groups: list[Case]) -> list[Case]:
     return [case for group in groups for case in group if case.operation is operation]
 
 
-_formula = (sizes, many_layers, epsilon, with_mean, biased, masked)
+_formula = (sizes, many_layers, epsilon, with_mean, large, biased, masked)
 encoder_formula = [*encoders, *of(t5_encoder, *_formula), *drawn_encoders]
 decoder_formula = [*decoders, *of(t5_decoder, *_formula), *drawn_decoders]
 formula = [*models, *of(t5, *_formula), *heads_and_activations, *drawn]
@@ -453,7 +466,7 @@ causal = [
     _named["decoder, 33 tokens in 32 buckets to 128"],
     _named["decoder, as many tokens as in the memory"],
     nothing_hidden[1],
-    *of(t5_decoder, padded, holes[4:5]),
+    *of(t5_decoder, padded, holes[5:6]),
     models[0],
     padded[4],
     nothing_hidden[2],
@@ -464,7 +477,7 @@ own_stacks = [*models[:2], models[4], _named["three layers and one"], padded[4],
 in_batches = [encoders[0], decoders[0], models[0], *(case for case in masked if len(case.tensors[0]) > 1)]
 renamed = [encoders[0], decoders[0], models[0], models[3], _named["as many words as entries"]]
 hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5], masked_attention[8]]
-every_call = [masked_attention[1], encoders[3], decoders[3], models[4], padded[0], padded[3], holes[8], holes[9]]
+every_call = [masked_attention[1], encoders[3], decoders[3], models[4], padded[0], padded[3], holes[9], holes[10]]
 every_call += [labels[2], bucket_ranks[2], bucket_ranks[3]]
 shapes = [*every_call, encoders[1], decoders[1], models[1], models[2]]
 remembered = [_named["encoder, one head"], decoders[2], models[3]]
@@ -513,6 +526,7 @@ differentiable = [replace(case, dtypes=WIDE) for case in _with_gradients]
 
 _one, _other = decoder("out of range", B=1, T=3, S=2, L=1), model("out of range", B=1, T=3, S=2, N=1, L=1)
 out_of_range = [
+    encoder("encoder, a negative id", B=1, N=1, ids=torch.tensor([[3, -1, 2]])),
     encoder("encoder, an id after the last", B=1, N=1, ids=torch.tensor([[3, 17, 2]])),
     _one.changed("an id after the last", (torch.tensor([[3, 17, 2]]), _one.tensors[1])),
     _other.changed("a source id after the last", (torch.tensor([[3, 17]]), _other.tensors[1])),
