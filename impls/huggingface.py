@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -279,7 +279,13 @@ class HuggingFace:
     HOMEPAGE = "https://github.com/huggingface/transformers"
     FRAMEWORK = "torch"
     DTYPES = ("float64", "float32", "bfloat16")
-    DIFFERENTIABLE = True
+    # T5Attention reads keys and values from one tensor, and gradients of the two cannot be told apart in it.
+    DIFFERENTIABLE = (
+        "bert", "bert_pooled", "bert_mlm", "bert_nsp", "albert", "albert_pooled", "albert_mlm", "albert_sop",
+        "gpt", "gpt_cached", "t5", "t5_encoder", "t5_decoder",
+    )  # fmt: skip
+    # T5LayerNorm takes the variance in float32, whatever the dtype.
+    COMPUTE_DTYPE: ClassVar = dict.fromkeys(("t5", "t5_encoder", "t5_decoder"), "float32")
 
     def __init__(self, attention: str) -> None:
         self.NAME = f"huggingface_{attention}"
