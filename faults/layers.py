@@ -6,6 +6,7 @@ from transpec.catalogue import fault
 from transpec.reference.attention import multi_head_attention
 from transpec.reference.feed_forward import feed_forward
 from transpec.reference.layers import decoder_layer, encoder_layer, part
+from transpec.reference.masks import look_ahead_mask
 from transpec.reference.normalization import layer_norm
 
 
@@ -226,6 +227,16 @@ def the_second_norm_has_an_eps_of_its_own(x, weights, **options):
 
 
 @fault(
+    encoder_layer, "layers.biases-needed", breaks="layers.biases",
+    effect="models whose attention has no biases do not load",
+)  # fmt: skip
+def attention_without_biases_is_an_error(x, weights, **options):
+    if any(f"self_attention.b_{which}" not in weights for which in "qkvo"):
+        raise KeyError("self_attention.b_q")
+    return encoder_layer(x, weights, **options)
+
+
+@fault(
     encoder_layer, "layers.mask-ignored", breaks="layers.masks",
     seen="deepspeedai/DeepSpeed#1912", effect="padding is attended to",
 )  # fmt: skip
@@ -391,6 +402,35 @@ def the_mask_of_self_attention_is_not_handed_on(x, memory, weights, **options):
 
 
 @fault(
+    decoder_layer, "layers.self-mask-of-the-first-item", breaks="layers.masks",
+    effect="all targets are padded like the first one of their batch",
+)  # fmt: skip
+def the_self_mask_of_the_first_batch_item_hides_in_all(x, memory, weights, **options):
+    mask = options.get("self_mask")
+    mask = mask[:1] if mask is not None and mask.dim() == 3 else mask
+    return decoder_layer(x, memory, weights, **{**options, "self_mask": mask})
+
+
+@fault(
+    decoder_layer, "layers.look-ahead-not-asked-for", breaks="layers.masks",
+    effect="a mask that lets a query see what follows, as of a prefix, does not",
+)  # fmt: skip
+def the_decoder_looks_back_only_whatever_its_mask_says(x, memory, weights, **options):
+    ahead = look_ahead_mask(x.shape[1])
+    mask = ahead if options.get("self_mask") is None else options["self_mask"] & ahead
+    return decoder_layer(x, memory, weights, **{**options, "self_mask": mask})
+
+
+@fault(
+    decoder_layer, "layers.look-ahead-for-the-self-mask", breaks="layers.masks",
+    effect="the padding of the target is read wherever a mask is given",
+)  # fmt: skip
+def any_self_mask_is_taken_for_the_look_ahead_mask(x, memory, weights, **options):
+    mask = None if options.get("self_mask") is None else look_ahead_mask(x.shape[1])
+    return decoder_layer(x, memory, weights, **{**options, "self_mask": mask})
+
+
+@fault(
     decoder_layer, "layers.memory-mask-ignored", breaks="layers.hidden-content-does-not-matter",
     seen="NVIDIA/FasterTransformer#270", effect="the padding of the source is read",
 )  # fmt: skip
@@ -443,6 +483,15 @@ def no_more_of_the_memory_is_read_than_the_target_is_long(x, memory, weights, **
 )  # fmt: skip
 def the_decoder_uses_relu_whatever_is_named(x, memory, weights, **options):
     return decoder_layer(x, memory, weights, **{**options, "activation": "relu"})
+
+
+@fault(
+    decoder_layer, "layers.decoder-tanh-for-erf", breaks="layers.activations",
+    effect="5e-4 off in every layer of the decoder",
+)  # fmt: skip
+def gelu_is_the_tanh_approximation_in_the_decoder(x, memory, weights, **options):
+    activation = "gelu_tanh" if options["activation"] == "gelu" else options["activation"]
+    return decoder_layer(x, memory, weights, **{**options, "activation": activation})
 
 
 @fault(

@@ -136,7 +136,37 @@ def the_encoder_looks_back_only(token_ids, weights, config, *, source_mask=None)
     return _final(x, weights, config)
 
 
+@fault(
+    encoder, "transformer.encoder-layers-in-the-order-of-words", breaks="transformer.layers",
+    effect="layer 10 runs before layer 2: names were sorted and not numbers",
+)  # fmt: skip
+def encoder_layers_are_sorted_by_name(token_ids, weights, config, *, source_mask=None):
+    return _encode(token_ids, weights, config, source_mask, order=sorted(range(config.num_encoder_layers), key=str))
+
+
 # --- Decoder ----------------------------------------------------------------------------------------------------------
+
+
+@fault(
+    decoder, "transformer.decoder-layers-in-the-order-of-words", breaks="transformer.layers",
+    effect="layer 10 runs before layer 2: names were sorted and not numbers",
+)  # fmt: skip
+def decoder_layers_are_sorted_by_name(token_ids, memory, weights, config, *, target_mask=None, source_mask=None):
+    order = sorted(range(config.num_decoder_layers), key=str)
+    return _decode(token_ids, memory, weights, config, target_mask, source_mask, order=order)
+
+
+@fault(
+    decoder, "transformer.decoder-final-norm-eps-by-default", breaks="transformer.final-norm",
+    effect="the layers have the model's eps and the last norm the library's own",
+)  # fmt: skip
+def the_last_norm_of_the_decoder_has_an_eps_of_its_own(
+    token_ids, memory, weights, config, *, target_mask=None, source_mask=None
+):
+    if not config.norm_first:
+        return decoder(token_ids, memory, weights, config, target_mask=target_mask, source_mask=source_mask)
+    x = _decode(token_ids, memory, weights, config, target_mask, source_mask, norms=False)
+    return layer_norm(x, part(weights, "final_norm"), eps=1e-5)
 
 
 @fault(
@@ -185,6 +215,28 @@ def a_target_mask_takes_the_place_of_the_look_ahead_mask(
     token_ids, memory, weights, config, *, target_mask=None, source_mask=None
 ):
     seen = None if target_mask is None else target_mask.unsqueeze(-2)
+    return _decode(token_ids, memory, weights, config, target_mask, source_mask, seen=seen)
+
+
+@fault(
+    decoder, "transformer.target-mask-ignored", breaks="transformer.hidden-target-does-not-matter",
+    effect="tokens read the padding that stands before them; on the right nobody notices",
+)  # fmt: skip
+def the_target_mask_does_not_reach_the_decoder(
+    token_ids, memory, weights, config, *, target_mask=None, source_mask=None
+):
+    return decoder(token_ids, memory, weights, config, source_mask=source_mask)
+
+
+@fault(
+    decoder, "transformer.target-mask-over-the-queries", breaks="transformer.hidden-target-does-not-matter",
+    seen="keras-team/keras-io#1046", effect="padded queries see nothing, and padded keys are seen",
+)  # fmt: skip
+def the_target_mask_hides_queries_and_not_keys(
+    token_ids, memory, weights, config, *, target_mask=None, source_mask=None
+):
+    ahead = look_ahead_mask(token_ids.shape[-1])
+    seen = ahead if target_mask is None else ahead & target_mask.unsqueeze(-1)
     return _decode(token_ids, memory, weights, config, target_mask, source_mask, seen=seen)
 
 
@@ -351,6 +403,19 @@ def probabilities_are_given_for_logits(source_ids, target_ids, weights, config, 
     logits = transformer(source_ids, target_ids, weights, config, source_mask=source_mask, target_mask=target_mask)
     powers = torch.exp(logits - logits.detach().amax(-1, keepdim=True))
     return powers / powers.sum(-1, keepdim=True)
+
+
+@fault(
+    transformer, "transformer.target-mask-for-the-source-mask", breaks="transformer.hidden-target-does-not-matter",
+    effect="encoder and decoder are given one mask where source and target are of one length",
+)  # fmt: skip
+def one_mask_serves_source_and_target_where_it_fits(
+    source_ids, target_ids, weights, config, *, source_mask=None, target_mask=None
+):
+    fits = target_mask is not None and source_ids.shape == target_ids.shape
+    mask = target_mask if fits and source_mask is None else source_mask
+    target = source_mask if fits and source_mask is not None else target_mask
+    return transformer(source_ids, target_ids, weights, config, source_mask=mask, target_mask=target)
 
 
 @fault(

@@ -44,7 +44,7 @@ def test_residuals(implementation, case):
 
 
 @must("layers.activations", "Vaswani et al. 2017, section 3.3; the contract of activation")
-@cases(layers.activations, layers.decoders[6:])
+@cases(layers.activations, layers.decoders[6:], layers.decoder_activations)
 def test_activations(implementation, case):
     """The activation of the feed-forward sublayer is the one that is named."""
     assert_conforms(implementation, case)
@@ -57,8 +57,15 @@ def test_epsilon(implementation, case):
     assert_conforms(implementation, case)
 
 
+@must("layers.biases", "the contract: a missing bias of attention is zero")
+@cases(layers.without_biases)
+def test_biases(implementation, case):
+    """Where the projections of attention have no biases, these are zero."""
+    assert_conforms(implementation, case)
+
+
 @must("layers.masks", "the contract: a mask broadcasts to (batch, queries, keys)")
-@cases(layers.encoder_masks)
+@cases(layers.encoder_masks, layers.self_masks)
 def test_masks(implementation, case):
     """The mask of self-attention may be of keys, of queries and keys, or unlike per batch item, the same for all heads."""
     assert_conforms(implementation, case)

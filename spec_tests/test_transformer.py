@@ -33,14 +33,20 @@ def test_encoder_equation(implementation, case):
 
 
 @must("transformer.decoder-equation", "Vaswani et al. 2017, section 3.1, decoder")
-@cases(transformer.decoders, transformer.quiet_decoders, transformer.decoder_without_layers)
+@cases(transformer.decoders, transformer.decoder_holes, transformer.quiet_decoders, transformer.decoder_without_layers)
 def test_decoder_equation(implementation, case):
     """Embedding and positions, then decoder layers over one memory, under a look-ahead mask, then with norm_first a norm."""
     assert_conforms_at_tokens(implementation, case)
 
 
 @must("transformer.equation", "Vaswani et al. 2017, section 3 and figure 1")
-@cases(transformer.translations, transformer.quiet_translations, transformer.without_layers, transformer.drawn)
+@cases(
+    transformer.translations,
+    transformer.holes,
+    transformer.quiet_translations,
+    transformer.without_layers,
+    transformer.drawn,
+)
 def test_equation(implementation, case):
     """Logits are the decoder's result, over the encoder's, times the transposed table that embeds source and target."""
     assert_conforms_at_tokens(implementation, case)
@@ -84,7 +90,7 @@ def test_causality(implementation, case):
 
 
 @must("transformer.changed-token-shows", "Vaswani et al. 2017, section 3.1")
-@cases(transformer.causal)
+@cases(transformer.changed_shows)
 def test_changed_token_shows(implementation, case):
     """Changed target tokens change what is given at their own positions and after, as much as the formula says."""
     other, variants = transformer.with_another_future(case)[0], declared_variants(implementation, case)
@@ -108,6 +114,14 @@ def test_whole_source(implementation, case):
 def test_hidden_source_does_not_matter(implementation, case):
     """Other source tokens, or another memory, where the source mask is False leave everything at tokens the same."""
     changed = transformer.with_other_padding(case)
+    assert_identical(implementation, case, changed, transformer.tokens_of(case))
+
+
+@must("transformer.hidden-target-does-not-matter", "the contract of target_mask")
+@cases(transformer.hidden_targets)
+def test_hidden_target_does_not_matter(implementation, case):
+    """Other target tokens where the target mask is False leave everything at tokens the same, also at those that follow."""
+    changed = transformer.with_other_hidden_targets(case)
     assert_identical(implementation, case, changed, transformer.tokens_of(case))
 
 

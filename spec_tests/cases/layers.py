@@ -137,6 +137,24 @@ memory_widths = [
     decoder_case("a memory narrower than the model", Ms=5, self_mask=ahead(5)),
     decoder_case("a memory wider than the model, pre-norm", Ms=17, norm_first=True),
 ]
+decoder_activations = [
+    decoder_case("gelu, pre-norm", activation="gelu", norm_first=True),
+    decoder_case("gelu_tanh, post-norm", activation="gelu_tanh"),
+]
+# Self-attention looks ahead where its mask allows it: none of these is the look-ahead mask alone.
+self_masks = [
+    decoder_case("self mask of keys alone", self_mask=torch.arange(5) != 2),
+    decoder_case("self mask of queries and keys", self_mask=seen("self rows", 5, 5), norm_first=True),
+    decoder_case("self mask with a batch axis of one", self_mask=seen("self one", 1, 5, 5)),
+    decoder_case("target padded at unlike lengths", self_mask=real(5, 3, width=5).unsqueeze(1), norm_first=True),
+    decoder_case("self mask unlike per batch item", self_mask=seen("self unlike", 2, 5, 5)),
+    decoder_case(
+        "look-ahead and padding, memory padded", self_mask=ahead(5) & real(3, 5, width=5).unsqueeze(1),
+        memory_mask=real(7, 4, width=7).unsqueeze(1), norm_first=True,
+    ),
+    decoder_case("as many batch items as heads, self mask", B=3, self_mask=seen("self heads", 3, 5, 5), H=3),
+    decoder_case("a batch of one, self mask", B=1, self_mask=seen("self alone", 1, 1, 5)),
+]  # fmt: skip
 memory_masks = [
     decoder_case("memory mask of keys alone", memory_mask=torch.arange(7) != 3),
     decoder_case("memory mask of queries and keys", memory_mask=seen("memory rows", 5, 7), norm_first=True),
@@ -149,6 +167,7 @@ memory_masks = [
         S=5, self_mask=ahead(5), memory_mask=seen("memory square 2", 2, 5, 5), norm_first=True,
     ),
     decoder_case("as many batch items as heads, masked", B=3, memory_mask=seen("memory heads", 3, 1, 7), H=3),
+    decoder_case("one query, memory masked", T=1, memory_mask=real(7, 4, width=7).unsqueeze(1)),
     decoder_case("a batch of one, memory masked", B=1, memory_mask=seen("memory alone", 1, 1, 7), norm_first=True),
 ]  # fmt: skip
 decoder_everything_visible = [
@@ -193,6 +212,14 @@ narrow = [
         decoder_case("for narrow dtypes", eps=0.1), decoder_case("for narrow dtypes, pre-norm", norm_first=True),
     )
 ]  # fmt: skip
+
+
+def _without_biases(case: Case) -> Case:
+    weights = {name: value for name, value in (case.weights or {}).items() if "attention.b_" not in name}
+    return case.changed("no biases in attention", weights=weights)
+
+
+without_biases = [_without_biases(case) for case in (*encoders[:2], *decoders[4:6])]
 
 # --- Edges ------------------------------------------------------------------------------------------------------------
 
@@ -258,10 +285,18 @@ causal = [
 ]  # fmt: skip
 with_hidden_keys = [
     *(encoder_masks[place] for place in (0, 3, 4)), encoders[3], *decoders[4:6], memory_masks[0], memory_masks[4],
-    memory_masks[7], memory_masks[8],
+    memory_masks[7], memory_masks[9], self_masks[0], self_masks[3],
 ]  # fmt: skip
 cross = [*decoders[:6], *memory_widths, memory_masks[1], memory_masks[3], decoder_sizes[1]]
-in_batches = [*encoders, encoder_masks[5], encoder_masks[7], *decoders[:6], memory_masks[3], memory_masks[7]]
+in_batches = [
+    *encoders,
+    encoder_masks[5],
+    encoder_masks[7],
+    *decoders[:6],
+    memory_masks[3],
+    memory_masks[7],
+    self_masks[4],
+]
 unmasked = [*encoders[:2], encoder_sizes[4]]
 every_call = [encoders[0], encoders[3], *decoders[4:6]]
 differentiable = [
@@ -286,10 +321,8 @@ def with_other_content_where_hidden(case: Case) -> tuple[Case, Tensor]:
     """
     x, *memory = case.tensors
     mask = case.options.get("mask", case.options.get("self_mask"))
-    if mask is None or bool(mask.broadcast_to(len(x), x.shape[1], x.shape[1]).any(1).all()):
-        hidden = torch.zeros(x.shape[:2], dtype=torch.bool)
-    else:
-        hidden = ~mask.broadcast_to(len(x), x.shape[1], x.shape[1]).any(1)
+    square = (len(x), x.shape[1], x.shape[1])
+    hidden = torch.zeros(square[:2], dtype=torch.bool) if mask is None else ~mask.broadcast_to(square).any(1)
     tensors = [torch.where(hidden.unsqueeze(-1), _other(x), x)]
     if memory and "memory_mask" in case.options:
         shown = case.options["memory_mask"].broadcast_to(len(x), x.shape[1], memory[0].shape[1]).any(1)

@@ -24,7 +24,7 @@ from transpec.spec_tests.cases.models import (
     with_other_ids_where,
 )
 
-SIZES = {"V": 13, "M": 12, "F": 7, "H": 4, "N": 2, "L": 1}
+TINY = {"V": 5, "M": 4, "F": 3, "H": 2}
 
 
 def _config(V: int, M: int, F: int, H: int, N: int, L: int, **more: Any) -> TransformerConfig:
@@ -104,6 +104,7 @@ encoders = [
     encoding("33 tokens, padded", B=2, S=33, M=6, H=2, N=1, mask=real(33, 20, width=33), norm_first=True),
     encoding("words alike", ids=torch.tensor([[4, 4, 4, 4], [4, 4, 4, 4]]), N=1),
     encoding("id 0 among others", ids=torch.tensor([[0, 3, 0, 1], [5, 0, 2, 0]]), N=1),
+    encoding("one layer, gelu, pre-norm", N=1, activation="gelu", norm_first=True),
 ]
 encoder_without_layers = [
     encoding("no layers", N=0, dtypes=MODEL_DTYPES),
@@ -133,11 +134,26 @@ decoders = [
     decoding("as many sequences as heads", H=3, B=3, source_mask=real(7, 2, 4, width=7), L=1),
     decoding("every size 4", B=4, T=4, S=4, V=4, M=4, F=4, H=4, source_mask=real(4, 2, 3, 1, width=4)),
     decoding("17 tokens, 33 of memory", B=1, T=17, S=33, M=6, H=2, L=1),
+    decoding("two layers, gelu_tanh, eps 0.1, pre-norm", activation="gelu_tanh", eps=0.1, norm_first=True),
+    decoding("one layer, gelu, pre-norm", L=1, activation="gelu", norm_first=True),
 ]
 decoder_without_layers = [
     decoding("no layers", L=0, dtypes=MODEL_DTYPES),
     decoding("no layers, pre-norm", L=0, norm_first=True, dtypes=MODEL_DTYPES),
+    decoding("no layers, eps 0.5, pre-norm", L=0, norm_first=True, eps=0.5, dtypes=MODEL_DTYPES),
 ]
+# Padding that tokens come after. At the end of a sequence it hides nothing from them that the future does not: there a
+# target mask may be left out altogether and nobody sees it. Every token sees at least the first one.
+HOLES = torch.tensor([[1, 0, 1, 1, 0], [1, 1, 0, 0, 1]]).bool()
+decoder_holes = [
+    decoding("hidden target tokens within", target_mask=HOLES),
+    decoding("hidden target tokens within, pre-norm", target_mask=HOLES.flip(0), norm_first=True),
+    decoding(
+        "hidden tokens within source and target, of one length",
+        S=5, target_mask=HOLES, source_mask=HOLES.flip(0), norm_first=True,
+    ),
+    decoding("a batch of one, hidden target tokens within", B=1, target_mask=HOLES[:1], L=1),
+]  # fmt: skip
 
 # --- Transformer ------------------------------------------------------------------------------------------------------
 
@@ -161,6 +177,13 @@ translations = [
     translating("one head, odd width", M=7, H=1, N=1),
     translating("as many sequences as heads", H=3, B=3, N=1, source_mask=real(5, 2, 3, width=5)),
     translating("as many words as entries", V=12, N=1),
+]
+holes = [
+    translating("hidden target tokens within", T=5, S=7, target_mask=HOLES),
+    translating(
+        "hidden target tokens within, as many source as target tokens", T=5, target_mask=HOLES, norm_first=True
+    ),
+    translating("hidden tokens within source and target", T=5, source_mask=HOLES.flip(0), target_mask=HOLES, N=1),
 ]
 without_layers = [
     translating("no layers", N=0, L=0, dtypes=MODEL_DTYPES),
@@ -187,6 +210,9 @@ many_layers = [
     encoding("three layers", N=3), encoding("four layers, pre-norm", N=4, norm_first=True),
     decoding("three layers", L=3, norm_first=True), decoding("four layers", L=4),
     translating("three layers and two", N=3, L=2), translating("two layers and three, pre-norm", L=3, norm_first=True),
+    # Layer 10 comes after layer 2, though not in the order of words.
+    encoding("eleven layers", N=11, **TINY), decoding("eleven layers, pre-norm", L=11, norm_first=True, **TINY),
+    translating("eleven layers and one", N=11, **TINY), translating("one layer and eleven", N=1, L=11, **TINY),
 ]  # fmt: skip
 nothing_hidden = [
     encoding("nothing hidden", mask=real(5, 5, width=5)),
@@ -218,7 +244,12 @@ drawn = [Drawn(transformer, translators(), dtypes=WIDE, draws=5)]
 
 # --- Groups for properties --------------------------------------------------------------------------------------------
 
-causal = [*decoders[:2], *decoders[3:5], decoders[7], *translations[:2], translations[5], translations[8]]
+hidden_targets = [*decoder_holes, *holes]
+causal = [
+    *decoder_holes[:3], holes[0], *decoders[:2], *decoders[3:5], decoders[7],
+    *translations[:2], translations[5], translations[8],
+]  # fmt: skip
+changed_shows = [decoder_holes[0], *decoders[:2], *translations[:2], translations[5]]
 padded_source = [
     encoders[4], encoders[5], encoders[6], encoders[9], encoders[12], *decoders[3:6], decoders[7],
     decoders[11], translations[4], translations[5], translations[6], translations[7], translations[11],
@@ -226,7 +257,6 @@ padded_source = [
 padded_right = [encoders[4], encoders[5], encoders[12], *decoders[3:5], decoders[11], *translations[4:7]]
 memory_seen = [*decoders[:2], decoders[3], decoders[7], decoders[8]]
 renamed = [translations[0], translations[1], translations[14]]
-silent_pairs = [translations[0], translations[1]]
 in_batches = [*encoders[4:6], encoders[12], *decoders[3:5], decoders[12], *translations[4:7], translations[13]]
 every_call = [encoders[4], encoders[1], decoders[3], translations[6]]
 # None is padded: what stands at padding is open, and a cotangent is drawn for it as well.
@@ -262,6 +292,14 @@ def with_other_padding(case: Case) -> Case:
     ids, memory = case.tensors
     other = torch.where(mask.unsqueeze(-1), memory, (-memory.flip(0) - 30).to(memory.dtype))
     return case.changed("other padding", (ids, other))
+
+
+def with_other_hidden_targets(case: Case) -> Case:
+    """Other target tokens where the target mask hides them."""
+    place = 1 if case.operation is transformer else 0
+    return with_other_ids_where(
+        case, "other hidden targets", ~case.options["target_mask"], case.config.vocab_size, place
+    )
 
 
 def last_unpadded(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
