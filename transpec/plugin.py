@@ -7,6 +7,7 @@ when an implementation ends its process, the run goes on in another.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -250,6 +251,15 @@ def _chapters(config: pytest.Config) -> set[str] | None:
     return chosen
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Requirements of chapters that are not asked for are not even imported: building their inputs takes seconds."""
+    name = collection_path.stem.removeprefix("test_")
+    if not config.getoption("chapter") or collection_path.parent != spec_tests() or name == collection_path.stem:
+        return None
+    chosen = _chapters(config)
+    return True if chosen is not None and name not in chosen else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each implementation, case and dtype that a requirement has to be judged on."""
     requirement = _stated_by(metafunc.function)
@@ -291,7 +301,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
         run = session.config.stash[RUN]
         about = [_about(item) for item in session.items if _requirement(item) is not None]
-        run.register = register(run.implementations, about)
+        # What is there now stays until the end: looking through it again and again takes a tenth of the run.
+        gc.collect()
+        gc.freeze()
+        run.register = register(run.implementations, about, by_chapter=run.chapters is not None)
         if _is_worker(session.config):
             session.config.workeroutput["transpec"] = run.register  # type: ignore[attr-defined]
 

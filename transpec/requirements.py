@@ -140,7 +140,7 @@ def cases(*groups: Iterable[Any]) -> Callable[[F], F]:
 
 
 def load() -> dict[str, Requirement]:
-    """All requirements, the tests' modules being imported."""
+    """All requirements in the order of the specification, the tests' modules being imported."""
     import importlib
     import pkgutil
 
@@ -149,4 +149,15 @@ def load() -> dict[str, Requirement]:
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         if module.startswith("test_"):
             importlib.import_module(f"transpec.spec_tests.{module}")
+    return in_order()
+
+
+def in_order() -> dict[str, Requirement]:
+    """The requirements whose tests are imported, in the order of the specification."""
+    from transpec.reference import CHAPTERS
+
+    chapters = ("contract", *CHAPTERS)
+    ordered = sorted(REQUIREMENTS.values(), key=lambda requirement: chapters.index(requirement.chapter))
+    REQUIREMENTS.clear()
+    REQUIREMENTS.update((requirement.id, requirement) for requirement in ordered)
     return REQUIREMENTS
