@@ -501,3 +501,34 @@ def test_what_did_not_load_claims_nothing():
     found = judge(requirements.load()["contract.loads"], made, None)
     assert (found.outcome, found.message[:15]) == ("errored", "does not load: ")
     assert not made.claims(right)
+
+
+# --- Declarations by operation -----------------------------------------------------------------------------------------
+
+
+def test_gradients_may_be_declared_by_operation():
+    """An implementation that names the operations it differentiates is held to the gradients of these alone."""
+    made = attention(right, DIFFERENTIABLE=("rms_norm",))
+    assert [made.differentiates(each) for each in (right, rms_norm)] == [False, True]
+
+
+def test_the_dtype_of_computation_may_be_declared_by_operation():
+    """A dtype of computation that is declared for one operation widens the budgets of this one alone."""
+    made = attention(right, COMPUTE_DTYPE={"rms_norm": "float32"})
+    assert [made.computes_in(each) for each in (right, rms_norm)] == [None, "float32"]
+
+
+@pytest.mark.parametrize("declared", [{"DIFFERENTIABLE": ("rms_nrom",)}, {"COMPUTE_DTYPE": {"rms_nrom": "float32"}}])
+def test_declarations_name_operations(declared):
+    """What is declared for an operation that does not exist is an error that names it."""
+    with pytest.raises(ValueError, match="'rms_nrom', which is no operation"):
+        attention(right, **declared)
+
+
+@pytest.mark.parametrize(
+    "requirement", ["attention.convex-hull", "attention.causality", "attention.everything-visible"]
+)
+def test_nan_is_no_property(requirement):
+    """Two results that are NaN are not equal, and NaN lies in no range."""
+    made = attention(returning(lambda output: output * float("nan")))
+    assert outcome_of(requirement, made, case_of_attention(requirement)).outcome == "failed"

@@ -386,3 +386,27 @@ def test_other_projects_are_left_alone(tmp_path):
     assert (ran.status, "1 passed" in ran.output, "transpec" in ran.output) == (0, True, False), ran.output
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["pytest.ini", "test_foreign.py"]
     assert not (tmp_path / "none").exists()
+
+
+def test_gradients_that_are_never_given_are_no_pass(tmp_path):
+    """Where gradients are declared and every case of them is unsupported, there is no verdict and exit status 1."""
+    code = """
+    import numpy
+
+    DIFFERENTIABLE = True
+
+    def padding_mask(token_ids, *, pad_id):
+        return (token_ids != pad_id)[:, None]
+
+    def rms_norm(x, weights, *, eps):
+        return (x / numpy.sqrt((x * x).mean(-1, keepdims=True) + x.dtype.type(eps)) * weights["gain"]).astype(x.dtype)
+    """
+    ran = pytest_on(tmp_path, *impls(write(tmp_path, "mine.py", code)), "-n1", "-k", "gradients or equation")
+    assert ran.status == 1
+    assert "gradients of rms_norm show nothing" in ran.reasons
+
+
+def test_requirements_are_selected_by_their_ids(tmp_path):
+    """`-k` takes the id of a requirement, the name that reports give it."""
+    ran = pytest_on(tmp_path, "--impl", "numpy_plain", "-n1", "--chapter", "masks", "-k", "masks.padding-equation")
+    assert {row["requirement"] for row in ran.implementation("numpy_plain")["results"]} == {"masks.padding-equation"}
