@@ -137,6 +137,12 @@ decoders = [
     decoding("two layers, gelu_tanh, eps 0.1, pre-norm", activation="gelu_tanh", eps=0.1, norm_first=True),
     decoding("one layer, gelu, pre-norm", L=1, activation="gelu", norm_first=True),
 ]
+# A mask that reaches the first layers and not the last.
+deep_and_padded = [
+    encoding("three layers, padded", N=3, mask=real(5, 2, width=5)),
+    decoding("three layers, both padded", L=3, target_mask=real(5, 3, width=5), source_mask=real(3, 7, width=7)),
+    translating("three layers each, source padded", N=3, L=3, source_mask=real(2, 5, width=5), norm_first=True),
+]
 decoder_without_layers = [
     decoding("no layers", L=0, dtypes=MODEL_DTYPES),
     decoding("no layers, pre-norm", L=0, norm_first=True, dtypes=MODEL_DTYPES),
@@ -253,8 +259,17 @@ changed_shows = [decoder_holes[0], *decoders[:2], *translations[:2], translation
 padded_source = [
     encoders[4], encoders[5], encoders[6], encoders[9], encoders[12], *decoders[3:6], decoders[7],
     decoders[11], translations[4], translations[5], translations[6], translations[7], translations[11],
+    *deep_and_padded,
 ]  # fmt: skip
-padded_right = [encoders[4], encoders[5], encoders[12], *decoders[3:5], decoders[11], *translations[4:7]]
+padded_right = [
+    *deep_and_padded,
+    encoders[4],
+    encoders[5],
+    encoders[12],
+    *decoders[3:5],
+    decoders[11],
+    *translations[4:7],
+]
 memory_seen = [*decoders[:2], decoders[3], decoders[7], decoders[8]]
 renamed = [translations[0], translations[1], translations[14]]
 in_batches = [*encoders[4:6], encoders[12], *decoders[3:5], decoders[12], *translations[4:7], translations[13]]
