@@ -313,8 +313,10 @@ def test_ctrl_c_leaves_a_report(tmp_path):
 
 def interrupted(command: list[str], moment: Path) -> int:
     """The exit status of a command that gets Ctrl-C, with all its processes, once a file is there."""
+    # A shell that runs this in the background lets its children ignore Ctrl-C, and they theirs.
+    heeded = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "start_new_session": True}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), start_new_session=True, **quiet) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), **heeded, **quiet) as process:
         wait_for(moment)
         os.killpg(process.pid, signal.SIGINT)
         return process.wait(60)
