@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -928,4 +929,4 @@ def the_memory_is_kept_by_its_shape(
     return _whole(source_ids, target_ids, weights, config, attention_mask, decoder_attention_mask, of_memory=of_memory)
 
 
-_kept = {}
+_kept: dict[Any, Any] = {}

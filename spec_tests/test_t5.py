@@ -20,6 +20,7 @@ from transpec.judgement import (
     oracle,
     output_of,
 )
+from transpec.reference.t5 import t5 as whole_t5
 from transpec.reference.t5 import t5_decoder, t5_encoder
 from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import t5
@@ -166,8 +167,8 @@ def test_layers(implementation, case):
 @cases(t5.renamed)
 def test_vocabulary(implementation, case):
     """Renaming the words, in ids and table alike, reorders the logits and does nothing else."""
-    renamed, order = with_vocabulary_permuted(case, ("embedding.table",), 1 + (case.operation is t5.t5))
-    is_whole = case.operation is t5.t5
+    renamed, order = with_vocabulary_permuted(case, ("embedding.table",), 1 + (case.operation is whole_t5))
+    is_whole = case.operation is whole_t5
     assert_same(implementation, renamed, case, lambda result: result[..., order] if is_whole else result)
 
 
