@@ -6,12 +6,12 @@ from transpec.judgement import (
     Observation,
     assert_conforms,
     assert_contract,
-    assert_derived,
     assert_gradients_conform,
     assert_identical,
     assert_no_memory,
     assert_refuses,
     assert_remembers_nothing,
+    assert_same,
     assert_untouched,
     budget_of,
     compare,
@@ -29,18 +29,12 @@ FORMULA = [*gpt.no_layers, *gpt.one_layer, *gpt.generic]
 
 def assert_conforms_at_tokens(implementation, case):
     """The logits at tokens equal the formula's within the budget; those at padding are not looked at."""
-    output, expected = output_of(implementation, case), oracle(case, declared_variants(implementation, case))
-    looked_at = torch.where(gpt.tokens_of(case), output, expected)
-    assert_derived(implementation, case, output, looked_at, expected, budget_of(implementation, case), "output")
+    assert_conforms(implementation, case, gpt.tokens_of(case))
 
 
 def assert_same_at_tokens(implementation, case, other, of_other=lambda result: result):
     """Two calls that a property makes equal agree at the tokens of the first within the budgets of both."""
-    expected, result = output_of(implementation, case), output_of(implementation, other)
-    allowed = budget_of(implementation, case) + of_other(budget_of(implementation, other))
-    looked_at = torch.where(gpt.tokens_of(case), of_other(result), expected)
-    observed = (Observation(case, {"": expected}), Observation(other, {"": result}))
-    compare(implementation, case, looked_at, expected, allowed, observed=observed)
+    assert_same(implementation, case, other, of_other, gpt.tokens_of(case))
 
 
 # --- The formula ------------------------------------------------------------------------------------------------------
