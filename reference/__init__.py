@@ -15,6 +15,9 @@ PROFILES = {
     "Core": ("attention", "masks", "positions", "feed_forward", "normalization", "embedding"),
     "Blocks": ("layers", "transformer"),
     "Models": ("bert", "gpt", "t5", "albert"),
+    "Training": ("objectives", "heads", "optimization", "training", "claims"),
+    "Decoding": ("decoding",),
+    "Evaluation": ("metrics",),
 }
 CHAPTERS = tuple(chapter for chapters in PROFILES.values() for chapter in chapters)
 
