@@ -278,7 +278,7 @@ def test_settings_of_one_implementation_do_not_bind_others(at_home):
     def now(): return torch.get_default_dtype(), torch.is_grad_enabled(), numpy.geterr()["over"]
     """
     made = loaded(at_home, code)
-    assert made._run("now", [], {}) == (torch.float64, False, "raise")
+    assert made.run("now", [], {}) == (torch.float64, False, "raise")
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
     assert numpy.geterr()["over"] == "warn"
 

@@ -360,6 +360,8 @@ class Implementation:
     case_timeout: float = 30.0
     warnings: list[str] = field(default_factory=list)
     comparisons: list[Any] = field(default_factory=list)  # what judgement found since the list was last cleared
+    scores: list[dict[str, Any]] = field(default_factory=list)  # of runs, and their plots, for the report
+    plots: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # spent in the implementation's own code
     settings: tuple[Any, ...] = field(default_factory=settings)  # of its libraries, as it likes them
 
@@ -409,7 +411,7 @@ class Implementation:
         """The result, and the inputs as the call left them."""
         given = case.copied()
         positional, options = given.arguments(self._convert, self._dtype(case))
-        result = self._run(case.operation.name, positional, options)
+        result = self.run(case.operation.name, positional, options)
         return self._checked(result, f"{case.operation.name} returned"), given
 
     def call_again(self, case: Case, other: Case) -> Tensor:
@@ -421,20 +423,20 @@ class Implementation:
 
         given = case.copied()
         positional, options = given.arguments(self._convert, self._dtype(case))
-        self._run(case.operation.name, positional, options)
+        self.run(case.operation.name, positional, options)
         if self.framework.shares_memory:
             for held, new in zip(given.flat(), other.flat(), strict=True):
                 if isinstance(held, Tensor):
                     held.copy_(new)
         else:
             positional, options = other.copied().arguments(self._convert, self._dtype(other))
-        result = self._run(case.operation.name, positional, options)
+        result = self.run(case.operation.name, positional, options)
         return self._checked(result, f"{case.operation.name} returned")
 
     def keep(self, case: Case) -> Callable[[], Tensor]:
         """The result of a call, to be read again after others: it is the implementation's own tensor, not a copy."""
         positional, options = case.copied().arguments(self._convert, self._dtype(case))
-        result = self._run(case.operation.name, positional, options)
+        result = self.run(case.operation.name, positional, options)
         return lambda: self._checked(result, f"{case.operation.name} returned")
 
     def gradients(self, case: Case, cotangent: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -449,7 +451,7 @@ class Implementation:
         leaves = given.differentiable()
         positional, options = given.arguments(self._convert, self._dtype(case))
         if self.claims_vjp(case.operation):
-            result = self._run(name, [*positional, self._convert(copy(cotangent))], options)
+            result = self.run(name, [*positional, self._convert(copy(cotangent))], options)
             return None, self._named_gradients(result, leaves, name, given)
         inputs = [self._convert(tensor) for tensor in leaves.values()]
 
@@ -494,7 +496,9 @@ class Implementation:
             given = error if isinstance(error, TypeError) else unread
             raise WrongResult(f"{what} a {given}, should be a {self.framework.tensor_type}") from None
 
-    def _run(self, name: str, positional: list[Any], options: dict[str, Any]) -> Any:
+    def run(self, name: str, positional: list[Any], options: dict[str, Any]) -> Any:
+        """What the implementation's function returns for values of its own framework; its errors are Misbehaviour."""
+
         def call() -> Any:
             function = getattr(self.target, name)
             try:

@@ -33,6 +33,8 @@ def judge(
     outcome = nothing_yet(requirement, implementation, case)
     implementation.comparisons.clear()
     implementation.warnings.clear()
+    implementation.scores.clear()
+    implementation.plots.clear()
     implementation.seconds, begun = 0.0, time.perf_counter()
     try:
         _run(requirement, implementation, case)
@@ -50,6 +52,7 @@ def judge(
     if outcome.outcome == "passed" and ratios:
         outcome.ratio = max(ratios)
     outcome.warnings = sorted(set(implementation.warnings))
+    outcome.scores, outcome.plots = list(implementation.scores), list(implementation.plots)
     outcome.seconds = time.perf_counter() - begun
     outcome.seconds_in_implementation = implementation.seconds
     return outcome

@@ -145,6 +145,8 @@ def _run_in_a_worker(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """The profile for searching, and what gathers outcomes."""
+    config.addinivalue_line("markers", "short: trains a model in the form that ends within a minute or two")
+    config.addinivalue_line("markers", "full: trains a model in the form that takes several minutes")
     if getattr(config.option, "hypothesis_profile", None) == "explore":
         from hypothesis import HealthCheck, settings
 
@@ -287,11 +289,28 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     requirement = _requirement(item)
     if requirement is not None:
         item.extra_keyword_matches.add(requirement.id)
+        if requirement.run:
+            item.add_marker(requirement.run)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A requirement that applies to no implementation leaves no test behind, not even a skipped one."""
-    items[:] = [item for item in items if _requirement(item) is None or "implementation" in _parameters(item)]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A requirement that applies to no implementation leaves no test behind, not even a skipped one.
+
+    Nor does a run that nobody asked for: `-m full` asks for the long ones, `-m short` or its chapter for the short.
+    """
+    items[:] = [
+        item
+        for item in items
+        if (requirement := _requirement(item)) is None
+        or ("implementation" in _parameters(item) and _is_asked_for(config, requirement))
+    ]
+
+
+def _is_asked_for(config: pytest.Config, requirement: Any) -> bool:
+    if not requirement.run or config.option.markexpr or config.option.keyword:
+        return True
+    return requirement.run == "short" and bool(config.getoption("chapter"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

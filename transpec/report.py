@@ -190,6 +190,11 @@ class Column:
         return max(ratios, key=magnitude, default=None)
 
     @property
+    def runs(self) -> list[Mapping[str, Any]]:
+        """What runs that train a model have measured and drawn; none in a report of an earlier version."""
+        return list(self.data.get("runs", ()))
+
+    @property
     def weak_evidence(self) -> dict[str, list[str]]:
         """What is not fully seen: under "limited" and "none", the operations and dtypes."""
         grades: dict[str, list[str]] = {}
@@ -354,7 +359,7 @@ def table(report: Report, width: int = 100) -> str:
     blocks = [_warning(report, width)]
     blocks += [_verdict(view, column, width) for column in view.columns]
     for column in view.columns:
-        blocks += [_findings(view, column, width), _by_chapter(view, column, width)]
+        blocks += [_findings(view, column, width), _scores(column, width), _by_chapter(view, column, width)]
     if len(view.columns) > 1:
         blocks.append(_summary(view, width))
     return "\n\n".join([block for block in blocks if block] + [_closing(report, width)]) + "\n"
@@ -505,6 +510,22 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
     return lines
 
 
+def score_words(value: float, unit: str) -> str:
+    """A score in four digits with its unit."""
+    return f"{value:.4g}{' ' + unit if unit else ''}"
+
+
+def _scores(column: Column, width: int) -> str:
+    """Every number of every run beside its baseline."""
+    rows = []
+    for run in column.runs:
+        for score in run["scores"]:
+            value, baseline = (score_words(score[key], score["unit"]) for key in ("value", "baseline"))
+            name = "\n".join(_wrap(f"{run['requirement']}: {score['name']}", width - 56))
+            rows.append([name, value, baseline, "\n".join(_wrap(score["baseline_name"], 24))])
+    return _grid(["run" if len(rows) else "", "score", "baseline", "of"], rows, left=1) if rows else ""
+
+
 def _without_count(note: str) -> str:
     return re.sub(r" \(\d+ cases\)$", "", note)
 
@@ -588,6 +609,8 @@ def html(report: Report) -> str:
 def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from transpec.charts import svg
+
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -597,10 +620,10 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    words = (budgets, cases_words, claims_words, declared_words, duration, moment, outcome_words, titled)
+    words = (budgets, cases_words, claims_words, declared_words, duration, moment, outcome_words, score_words, titled)
     own: dict[str, Callable[..., Any]] = {"breakable": _breakable, "position": _position, "slug": _slug}
     if name.endswith(".html.j2"):
-        own |= {"prose": _html_prose}
+        own |= {"prose": _html_prose, "svg": svg}
     else:
         own |= {"prose": _markdown_prose, "code": _code, "fence": _fence, "markup_line": _markup_line}
     environment.filters.update({word.__name__.removesuffix("_words"): word for word in words} | own)

@@ -24,7 +24,8 @@ class Requirement:
 
     `choices` are the allowed answers where papers are silent, the reference's own first. `tested_when` names the choices
     under which there is something to test, None is all of them; they may be the choices of another requirement,
-    `choice_of`. `cases` are what the test is run on.
+    `choice_of`. `cases` are what the test is run on. `run` is "short" or "full" where the test trains a model, in the
+    form that ends in a minute or the one that takes several; such a test runs where it is asked for.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Requirement:
     tested_when: tuple[str, ...] | None = None
     choice_of: str = ""
     cases: tuple[Any, ...] = field(default=())
+    run: str = ""
 
     @property
     def text(self) -> str:
@@ -113,6 +115,7 @@ def _mark(
     choices: Iterable[str] = (),
     tested_when: Iterable[str] | None = None,
     choice_of: str = "",
+    run: str = "",
 ) -> Callable[[F], F]:
     def mark(function: F) -> F:
         if not function.__doc__:
@@ -122,7 +125,7 @@ def _mark(
             raise ValueError(f"requirement {id} is stated twice: {known.function.__code__.co_filename} has it already")
         stated = tuple(case for group in getattr(function, "case_groups", ()) for case in group)
         when = None if tested_when is None else tuple(tested_when)
-        REQUIREMENTS[id] = Requirement(id, level, source, function, tuple(choices), when, choice_of, stated)
+        REQUIREMENTS[id] = Requirement(id, level, source, function, tuple(choices), when, choice_of, stated, run)
         function.requirement = REQUIREMENTS[id]  # type: ignore[attr-defined]
         return function
 

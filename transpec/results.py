@@ -48,6 +48,8 @@ class Outcome:
     seconds: float = 0.0
     seconds_in_implementation: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    plots: list[dict[str, Any]] = field(default_factory=list)
     error: BaseException | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,9 +75,11 @@ def register(
 
     faults, every = catalogue.load(), stated.in_order() if by_chapter else stated.load()
     counts = Counter((about["implementation"], about["requirement"]) for about in selected)
+    asked = {about["requirement"] for about in selected}
     whole = sum(
         requirement.applies_to(implementation, case, dtype)
         for requirement in every.values()
+        if not requirement.run or requirement.id in asked
         for case in requirement.cases
         for dtype in case.dtypes
         for implementation in implementations
@@ -95,6 +99,7 @@ def register(
             "catches": [fault.id for fault in faults.values() if fault.breaks == requirement.id],
         }
         for requirement in every.values()
+        if not requirement.run or requirement.id in asked  # a run that nobody asked for is not the business of a report
     ]
     return {
         "requirements": requirements,
@@ -199,7 +204,8 @@ def build(
             if row is not None:
                 rows.append(row)
         of_this = [case for (source, _), group in cases.items() if source == described["source"] for case in group]
-        reports.append(_judged(described, rows, of_this, register, accepted, selection["partial"]))
+        judged = _judged(described, rows, of_this, register, accepted, selection["partial"])
+        reports.append(judged | {"runs": _runs(of_this)})
     requirements = register["requirements"]
     if selection["partial"]:  # what was not selected is not the business of this report
         selected = {row["requirement"] for report in reports for row in report["results"]}
@@ -264,6 +270,16 @@ def _row(
         "known_failure": dict(entry) if entry else None,
         "notes": _notes(cases),
     }
+
+
+def _runs(cases: list[Mapping[str, Any]]) -> list[Row]:
+    """What runs have measured and drawn."""
+    return [
+        {key: case[key] for key in ("requirement", "case", "outcome", "scores", "plots")}
+        | {"seconds": round(case["seconds"], 2)}
+        for case in cases
+        if case.get("scores") or case.get("plots")
+    ]
 
 
 def _worst(cases: Iterable[Mapping[str, Any]]) -> float | str | None:
