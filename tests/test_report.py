@@ -77,7 +77,7 @@ def implementation(*results: dict[str, Any], **other: Any) -> dict[str, Any]:
     one |= {"framework": "torch"}
     one |= {"dtypes": ["float64", "float32"], "compute_dtype": None, "differentiable": True, "choices": {}}
     one |= {"claimed": ["attention"], "unclaimed": [], "load_error": None, "verdict": "conforms"}
-    return one | {"verdict_reasons": [], "evidence": {}, "causes": [], "results": list(results)} | other
+    return one | {"verdict_reasons": [], "evidence": {}, "causes": [], "results": list(results), "runs": []} | other
 
 
 def report(*implementations: dict[str, Any], **other: Any) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from transpec.report import visible
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 28, 62
@@ -20,7 +22,7 @@ COLOURS = ("#1b6ca8", "#c2571a", "#2e7d4f", "#8e44ad", "#b8860b", "#5d6d7e")
 def svg(plot: Mapping[str, Any]) -> Markup:
     """The drawing of one plot of a report."""
     body = _curve(plot) if plot["kind"] == "curve" else _image(plot)
-    label = escape(plot["title"])
+    label = visible(plot["title"])
     return Markup(
         '<svg viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}" '
         'font-family="sans-serif" font-size="11" fill="currentColor"><title>{2}</title>'
@@ -31,16 +33,16 @@ def svg(plot: Mapping[str, Any]) -> Markup:
 class _Axis:
     """From numbers to places on the page, straight or logarithmic."""
 
-    def __init__(self, numbers: Sequence[float], start: float, end: float, *, log: bool) -> None:
-        usable = [number for number in numbers if math.isfinite(number) and (number > 0 or not log)]
+    def __init__(self, numbers: Sequence[float | None], start: float, end: float, *, log: bool) -> None:
+        usable = [number for number in numbers if number is not None and (number > 0 or not log)]
         low, high = (min(usable), max(usable)) if usable else (0.0, 1.0)
         self.log, self.start, self.end = log and low > 0, start, end
         if low == high:
             low, high = (low / 2, high * 2) if self.log else (low - 0.5, high + 0.5)
         self.low, self.high = (math.log10(low), math.log10(high)) if self.log else (low, high)
 
-    def place(self, number: float) -> float | None:
-        if not math.isfinite(number) or (self.log and number <= 0):
+    def place(self, number: float | None) -> float | None:
+        if number is None or (self.log and number <= 0):
             return None
         at = math.log10(number) if self.log else number
         return round(self.start + (self.end - self.start) * (at - self.low) / (self.high - self.low), 1)
@@ -58,11 +60,11 @@ class _Axis:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", extra: str = "") -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}"{}>{}</text>').format(x, y, anchor, Markup(extra), text)
+    return Markup('<text x="{}" y="{}" text-anchor="{}"{}>{}</text>').format(x, y, anchor, Markup(extra), visible(text))
 
 
 def _curve(plot: Mapping[str, Any]) -> list[Markup]:
-    series: Mapping[str, Sequence[Sequence[float]]] = plot["series"]
+    series: Mapping[str, Sequence[Sequence[float | None]]] = plot["series"]
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     x = _Axis([n for xs, _ in series.values() for n in xs], LEFT, right, log=plot.get("log_x", False))
     y = _Axis([n for _, ys in series.values() for n in ys], bottom, TOP, log=plot.get("log_y", False))
@@ -94,20 +96,20 @@ def _curve(plot: Mapping[str, Any]) -> list[Markup]:
 
 
 def _image(plot: Mapping[str, Any]) -> list[Markup]:
-    matrix: Sequence[Sequence[float]] = plot["matrix"]
+    matrix: Sequence[Sequence[float | None]] = plot["matrix"]
     rows, columns = len(matrix), max(map(len, matrix), default=0)
     if not rows or not columns:
         return []
     size = min((WIDTH - LEFT - RIGHT - 30) / columns, (HEIGHT - TOP - BOTTOM) / rows)
     left, top = LEFT + 30, TOP
-    largest = max((value for row in matrix for value in row if math.isfinite(value)), default=0.0) or 1.0
+    largest = max((value for row in matrix for value in row if value is not None), default=0.0) or 1.0
     parts = [
         Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" fill-opacity="{:.3f}"/>').format(
             left + j * size, top + i * size, size, size, COLOURS[0], max(0.0, value) / largest
         )
         for i, row in enumerate(matrix)
         for j, value in enumerate(row)
-        if math.isfinite(value)
+        if value is not None
     ]
     parts.append(
         Markup('<rect x="{}" y="{}" width="{:.1f}" height="{:.1f}" fill="none" stroke="currentColor"/>').format(

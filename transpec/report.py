@@ -510,9 +510,9 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
     return lines
 
 
-def score_words(value: float, unit: str) -> str:
+def score_words(value: float | None, unit: str) -> str:
     """A score in four digits with its unit."""
-    return f"{value:.4g}{' ' + unit if unit else ''}"
+    return "not finite" if value is None else f"{value:.4g}{' ' + unit if unit else ''}"
 
 
 def _scores(column: Column, width: int) -> str:

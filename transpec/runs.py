@@ -5,6 +5,7 @@ The suite owns data, loss and optimiser; the implementation supplies the forward
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,8 @@ class Image:
 
 def record(implementation: Implementation, score: Score) -> None:
     """Put a score into the report, whatever the verdict."""
-    implementation.scores.append(asdict(score))
+    numbers = {"value": _plain([score.value])[0], "baseline": _plain([score.baseline])[0]}
+    implementation.scores.append(asdict(score) | numbers)
 
 
 def plot(implementation: Implementation, picture: Curve | Image) -> None:
@@ -72,8 +74,9 @@ def plot(implementation: Implementation, picture: Curve | Image) -> None:
     implementation.plots.append(data)
 
 
-def _plain(numbers: Sequence[float]) -> list[float]:
-    return [float(f"{float(number):.5g}") for number in numbers]
+def _plain(numbers: Sequence[float]) -> list[float | None]:
+    """Numbers as JSON has them: none is infinite."""
+    return [float(f"{float(number):.5g}") if math.isfinite(number) else None for number in numbers]
 
 
 def assert_beats(implementation: Implementation, case: Case, score: Score, margin: float = 0.0) -> None:
