@@ -41,7 +41,7 @@ docs: $(READY)  ## write the generated documents anew
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt setuptools torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,training]"
 	touch $@
 
 $(EXTRAS): $(READY)

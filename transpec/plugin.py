@@ -22,6 +22,7 @@ from typing import Any, Literal
 import pytest
 
 from transpec import implementations
+from transpec.progress import Watch
 
 # What travels from a worker on pytest's reports, as plain data: with the first one, all that only a process with torch
 # can tell; with each setup, what is about to be judged, for that call may be the worker's last; then what came of it.
@@ -476,11 +477,18 @@ class Gatherer:
         self.stopped: BaseException | None = None
         self.report: dict[str, Any] | None = None
         self.trouble = ""
+        self.watch: Watch | None = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take over what was selected, where there are no workers."""
         self.register = session.config.stash[RUN].register if RUN in session.config.stash else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Show how far runs are, where somebody looks: workers start after this and inherit the folder for their notes."""
+        if _judges(self.config) and sys.stderr.isatty() and not self.config.option.collectonly:
+            self.watch = Watch()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -553,6 +561,8 @@ class Gatherer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the report and set the exit status, before anything else can go wrong or be interrupted."""
+        if self.watch:
+            self.watch.end()
         if self.config.option.collectonly or not (self.register or _judges(self.config)):
             return
         why = self._incomplete_because(session, int(exitstatus))
