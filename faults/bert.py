@@ -139,6 +139,18 @@ def positions_count_from_2(token_ids, weights, config, *, position_ids=None, **o
 
 
 @fault(
+    bert, "bert.positions-from-the-mask", breaks="bert.attention-mask",
+    effect="sequences padded in front are embedded at other places than BERT was trained to find them",
+)  # fmt: skip
+def positions_count_visible_tokens_where_none_are_given(
+    token_ids, weights, config, *, attention_mask=None, position_ids=None, **options
+):
+    if position_ids is None and attention_mask is not None:
+        position_ids = (attention_mask.cumsum(-1) - 1).clamp_min(0)
+    return bert(token_ids, weights, config, attention_mask=attention_mask, position_ids=position_ids, **options)
+
+
+@fault(
     bert, "bert.position-ids-ignored", breaks="bert.position-ids",
     effect="what is padded on the left, or packed, begins at the wrong position",
 )  # fmt: skip

@@ -374,13 +374,14 @@ _one = model("out of range", L=1, B=1, T=3)
 out_of_range = [
     _one.changed("an id after the last", (torch.tensor([[3, 17, 2]]),)),
     _one.changed("an id far beyond the table", (torch.tensor([[3, 1, 1000]]),)),
+    _one.changed("a negative id", (torch.tensor([[3, -1, 2]]),)),
     _one.changed("a position after the last", position_ids=torch.tensor([[0, 11, 2]])),
     _one.changed("more tokens than positions", (torch.arange(12).unsqueeze(0),)),
 ]
 out_of_range_in_steps = [
     in_pieces(out_of_range[0], 2, 1),
-    in_pieces(out_of_range[2], 1, 2),
-    in_pieces(out_of_range[3], 11, 1),
+    in_pieces(out_of_range[3], 1, 2),
+    in_pieces(out_of_range[4], 11, 1),
 ]
 steps_that_do_not_add_up = [
     in_pieces(generic[0], 2, 2),
