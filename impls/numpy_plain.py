@@ -1327,3 +1327,75 @@ def shift_right(labels: Array, *, start_id: int, pad_id: int) -> Array:
     read[:, 1:] = labels[:, :-1]
     read[read == -100] = pad_id
     return read
+
+
+# --- Chapters that have a file of their own -----------------------------------------------------------------------------
+
+from transpec.impls._numpy_claims import (  # noqa: E402, F401
+    convolution_stack,
+    convolution_stack_vjp,
+    lstm,
+    lstm_vjp,
+    rnn,
+    rnn_vjp,
+)
+from transpec.impls._numpy_decoding import (  # noqa: E402, F401
+    beam_search,
+    greedy_decode,
+    repetition_penalized,
+    repetition_penalized_vjp,
+    sample,
+    sampling_distribution,
+    sampling_distribution_vjp,
+    temperature_scaled,
+    temperature_scaled_vjp,
+    top_k_filtered,
+    top_k_filtered_vjp,
+    top_p_filtered,
+    top_p_filtered_vjp,
+)
+from transpec.impls._numpy_metrics import (  # noqa: E402, F401
+    accuracy,
+    bits_per_byte,
+    bits_per_byte_vjp,
+    bleu,
+    f1,
+    macro_f1,
+    matthews,
+    pearson,
+    pearson_vjp,
+    perplexity,
+    perplexity_vjp,
+    span_f1,
+    spearman,
+    squad_exact_match,
+    squad_f1,
+)
+from transpec.impls._numpy_objectives import (  # noqa: E402, F401
+    accumulated_loss,
+    accumulated_loss_vjp,
+    cross_entropy,
+    cross_entropy_vjp,
+    distillation_loss,
+    distillation_loss_vjp,
+    language_modelling_loss,
+    language_modelling_loss_vjp,
+    mask_tokens,
+    mask_tokens_at_random,
+    masked_language_modelling_loss,
+    masked_language_modelling_loss_vjp,
+    next_sentence_loss,
+    next_sentence_loss_vjp,
+    span_corruption,
+    span_noise_mask,
+)
+from transpec.impls._numpy_optimization import (  # noqa: E402, F401
+    adam,
+    adam_direction,
+    adamw,
+    clip_by_global_norm,
+    cosine_schedule,
+    linear_schedule,
+    loss_scaled_steps,
+    noam_schedule,
+)

@@ -260,6 +260,46 @@ def test_a_scalar_of_numpy_is_an_array():
     assert made.framework.back(numpy.float32(2.5)) == torch.tensor(2.5)
 
 
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("kind", [float, numpy.float64, numpy.float32])
+@pytest.mark.parametrize("requirement", ["metrics.accuracy-equation", "metrics.no-memory", "metrics.arrays-no-memory"])
+def test_a_number_is_a_metric_of_counts(framework, kind, requirement):
+    """Where an operation is told its dtype and has no floating input, a number or a scalar stands for its array."""
+    judged = implementation(
+        FRAMEWORK=framework, accuracy=lambda found, there, *, dtype: kind((found == there).sum() / len(found))
+    )
+    case = small_case(requirement, "accuracy")
+    assert outcome_of(requirement, judged, case).outcome == "passed"
+
+
+@pytest.mark.parametrize("value", [True, "0.75", None, 10**400, 0.75j])
+def test_what_is_no_number_is_no_metric(value):
+    """Truth values, texts and what no float can hold do not stand for an array."""
+    judged = implementation(FRAMEWORK="numpy", accuracy=lambda found, there, *, dtype: value)
+    case = small_case("metrics.dtype-and-shape", "accuracy")
+    assert outcome_of("metrics.dtype-and-shape", judged, case).outcome == "failed"
+
+
+def test_an_array_of_another_dtype_is_no_metric():
+    """An array has to have the dtype that was asked for, also one without axes."""
+    wide = numpy.array(0.75)
+    judged = implementation(FRAMEWORK="numpy", accuracy=lambda found, there, *, dtype: wide)
+    assert (
+        outcome_of("metrics.dtype-and-shape", judged, small_case("metrics.dtype-and-shape", "accuracy")).outcome
+        == "failed"
+    )
+
+
+@pytest.mark.parametrize("operation", ["pearson", "bits_per_byte"])
+def test_a_number_is_no_metric_of_numbers(operation):
+    """What has floating inputs has their dtype, and a plain float has none."""
+    judged = implementation(FRAMEWORK="numpy", **{operation: lambda *given: 0.5})
+    assert (
+        outcome_of("metrics.dtype-and-shape", judged, small_case("metrics.dtype-and-shape", operation)).outcome
+        == "failed"
+    )
+
+
 @pytest.mark.parametrize("framework", ["torch", "numpy"])
 def test_a_result_is_kept_apart(framework):
     """A result that the next call writes over is kept as it was."""

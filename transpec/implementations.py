@@ -412,7 +412,7 @@ class Implementation:
         given = case.copied()
         positional, options = given.arguments(self._convert, self._dtype(case))
         result = self.run(case.operation.name, positional, options)
-        return self._checked(result, f"{case.operation.name} returned"), given
+        return self._checked(self._numbered(result, case), f"{case.operation.name} returned"), given
 
     def call_again(self, case: Case, other: Case) -> Tensor:
         """The result for `other`, whose numbers are written into the very objects of a call with `case`.
@@ -431,13 +431,13 @@ class Implementation:
         else:
             positional, options = other.copied().arguments(self._convert, self._dtype(other))
         result = self.run(case.operation.name, positional, options)
-        return self._checked(result, f"{case.operation.name} returned")
+        return self._checked(self._numbered(result, case), f"{case.operation.name} returned")
 
     def keep(self, case: Case) -> Callable[[], Tensor]:
         """The result of a call, to be read again after others: it is the implementation's own tensor, not a copy."""
         positional, options = case.copied().arguments(self._convert, self._dtype(case))
         result = self.run(case.operation.name, positional, options)
-        return lambda: self._checked(result, f"{case.operation.name} returned")
+        return lambda: self._checked(self._numbered(result, case), f"{case.operation.name} returned")
 
     def gradients(self, case: Case, cotangent: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         """The vector-Jacobian product of a case's operation for every floating input and weight, by name.
@@ -487,6 +487,24 @@ class Implementation:
         import torch
 
         return self.framework.to(value) if isinstance(value, torch.Tensor) else value
+
+    def _numbered(self, value: Any, case: Case) -> Any:
+        """A plain number, or a scalar of numpy, as the array without axes that it stands for.
+
+        Only of an operation that is told its dtype and has no floating input, as metrics of counts: there a number alone
+        leaves nothing open. An array has to have the dtype that was asked for.
+        """
+        import numpy
+        import torch
+
+        from transpec.cases import DTYPE
+
+        is_number = isinstance(value, int | float | numpy.integer | numpy.floating) and not isinstance(value, bool)
+        if not is_number or DTYPE not in case.options.values() or case.differentiable():
+            return value
+        with contextlib.suppress(OverflowError):  # of an int that no float can hold
+            return self.framework.to(torch.tensor(float(value), dtype=getattr(torch, case.dtype)))
+        return value
 
     def _checked(self, value: Any, what: str) -> Tensor:
         try:

@@ -103,8 +103,8 @@ EXACT = """
     fill fill_ flip floor full full_like gather ge gt index index_select isfinite isinf isnan item le lift_fresh
     logical_and logical_not logical_or logical_xor lt masked_fill max maximum min minimum movedim ne neg new_empty
     new_empty_strided new_full new_ones new_zeros ones ones_like permute relu repeat reshape roll scalar_tensor select
-    select_backward select_scatter sgn sign slice slice_backward slice_scatter split split_with_sizes squeeze squeeze_ stack t
-    threshold_backward to transpose tril triu unbind unfold unsqueeze unsqueeze_ view view_as where zero_ zeros zeros_like
+    select_backward select_scatter sgn sign slice slice_backward slice_scatter sort split split_with_sizes squeeze squeeze_ stack
+    t threshold_backward to topk transpose tril triu unbind unfold unsqueeze unsqueeze_ view view_as where zero_ zeros zeros_like
     _conj _local_scalar_dense _reshape_alias _reshape_copy _unsafe_view _to_copy
 """
 ELEMENTWISE = "add div mul reciprocal rsub sqrt square sub"

@@ -1,0 +1,1256 @@
+"""Mistakes in decoding."""
+
+import math
+
+import torch
+
+from transpec.catalogue import fault
+from transpec.reference.attention import softmax
+from transpec.reference.decoding import (
+    beam_search,
+    greedy_decode,
+    repetition_penalized,
+    sample,
+    sampling_distribution,
+    temperature_scaled,
+    top_k_filtered,
+    top_p_filtered,
+)
+from transpec.reference.gpt import gpt
+
+# --- Temperature ------------------------------------------------------------------------------------------------------
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-multiplied", breaks="decoding.temperature-equation",
+    effect="what should make text bolder makes it duller",
+)  # fmt: skip
+def logits_are_multiplied_by_the_temperature(logits, *, temperature):
+    return temperature_scaled(logits, temperature=1 / temperature)
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-ignored", breaks="decoding.temperature-equation",
+    effect="text is the same at every temperature",
+)  # fmt: skip
+def the_temperature_is_ignored(logits, *, temperature):
+    return logits + 0.0
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-below-one-alone", breaks="decoding.temperature-equation",
+    effect="temperatures above 1 do nothing",
+)  # fmt: skip
+def temperatures_above_1_are_taken_for_1(logits, *, temperature):
+    return temperature_scaled(logits, temperature=min(temperature, 1.0))
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-of-an-integer", breaks="decoding.temperature-equation",
+    effect="0.7 becomes 1 and 1.3 too",
+)  # fmt: skip
+def the_temperature_is_rounded_to_an_integer(logits, *, temperature):
+    return temperature_scaled(logits, temperature=max(1, round(temperature)))
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-of-probabilities", breaks="decoding.temperature-one",
+    effect="probabilities are divided and taken for logits: text is nearly random",
+)  # fmt: skip
+def probabilities_are_divided_by_the_temperature(logits, *, temperature):
+    return temperature_scaled(softmax(logits), temperature=temperature)
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-in-place", breaks="decoding.inputs-untouched",
+    effect="logits that the caller goes on with have been divided",
+)  # fmt: skip
+def logits_are_divided_in_place(logits, *, temperature):
+    result = temperature_scaled(logits, temperature=temperature)
+    logits.mul_(0.5)
+    return result
+
+
+# --- Top-k ------------------------------------------------------------------------------------------------------------
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-one-more", breaks="decoding.top-k-number",
+    seen="kingoflolz/mesh-transformer-jax#164", effect="k = 1 is not greedy: the second best is drawn too",
+)  # fmt: skip
+def top_k_keeps_one_more(logits, *, k):
+    return top_k_filtered(logits, k=k + 1)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-one-less", breaks="decoding.top-k-number",
+    effect="the k-th is never drawn",
+)  # fmt: skip
+def top_k_keeps_one_less(logits, *, k):
+    return top_k_filtered(logits, k=max(1, k - 1))
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-strict", breaks="decoding.top-k-of-all",
+    effect="logits equal to the k-th are dropped, the k-th itself among them: with k = 1 nothing is left",
+)  # fmt: skip
+def logits_have_to_be_above_the_k_th(logits, *, k):
+    lowest = torch.topk(logits, min(k, logits.shape[-1]), -1).values[..., -1:]
+    return torch.where(logits <= lowest, -math.inf, logits)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-smallest", breaks="decoding.top-k-equation",
+    effect="the least probable words are drawn",
+)  # fmt: skip
+def the_k_smallest_are_kept(logits, *, k):
+    return -top_k_filtered(-logits, k=k).masked_fill(
+        logits > torch.sort(logits, -1).values[..., min(k, logits.shape[-1]) - 1 :][..., :1], math.inf
+    )
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-by-index", breaks="decoding.words-have-no-order",
+    effect="the words of the lowest ids are drawn, whatever their logits",
+)  # fmt: skip
+def the_first_k_of_the_vocabulary_are_kept(logits, *, k):
+    return torch.where(torch.arange(logits.shape[-1]) < k, logits, -math.inf)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-of-the-batch", breaks="decoding.rows-are-independent",
+    effect="confident rows filter the others",
+)  # fmt: skip
+def one_threshold_is_taken_for_all_rows(logits, *, k):
+    lowest = torch.topk(logits, min(k, logits.shape[-1]), -1).values[..., -1].amax()
+    return torch.where((logits < lowest) & (logits < logits.amax(-1, keepdim=True)), -math.inf, logits)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-filled-with-zero", breaks="decoding.top-k-equation",
+    effect="a filtered word has the logit 0 and is drawn more often than before where logits are negative",
+)  # fmt: skip
+def zero_stands_for_what_is_filtered(logits, *, k):
+    return top_k_filtered(logits, k=k).masked_fill(top_k_filtered(logits, k=k) == -math.inf, 0.0)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-filled-with-a-finite-number", breaks="decoding.top-k-equation",
+    effect="with low logits filtered words stay possible",
+)  # fmt: skip
+def minus_ten_thousand_stands_for_what_is_filtered(logits, *, k):
+    filtered = top_k_filtered(logits, k=k)
+    return filtered.masked_fill(filtered == -math.inf, -1e4)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-sorted", breaks="decoding.top-k-equation",
+    effect="places in the order are taken for ids: other words are drawn than were meant",
+)  # fmt: skip
+def what_is_kept_comes_back_in_order(logits, *, k):
+    return torch.sort(top_k_filtered(logits, k=k), -1, descending=True).values
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-probabilities", breaks="decoding.top-k-equation",
+    effect="probabilities come back where logits should: a softmax of them is nearly flat",
+)  # fmt: skip
+def the_k_largest_come_back_as_probabilities(logits, *, k):
+    filtered = top_k_filtered(logits, k=k)
+    return torch.where(filtered == -math.inf, filtered, softmax(filtered))
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-log-probabilities", breaks="decoding.top-k-equation",
+    effect="a temperature that is applied after it divides other numbers than was meant",
+)  # fmt: skip
+def the_k_largest_come_back_shifted_by_the_largest(logits, *, k):
+    return top_k_filtered(logits, k=k) - logits.amax(-1, keepdim=True)
+
+
+# --- Top-p ------------------------------------------------------------------------------------------------------------
+
+
+def _nucleus(logits, kept):
+    """Logits where `kept`, of probabilities in order and their sums, is true; the first always."""
+    ordered, order = torch.sort(logits, -1, descending=True)
+    probabilities = softmax(ordered)
+    stays = kept(probabilities, probabilities.cumsum(-1)).gather(-1, torch.argsort(order, -1))
+    return torch.where(stays, logits, -math.inf)
+
+
+def _first(probabilities):
+    return torch.arange(probabilities.shape[-1]) == 0
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-without-the-crossing", breaks="decoding.top-p-reaches-p",
+    seen="aws-neuron/transformers-neuronx#46", effect="less than p is left, and text is duller than asked for",
+)  # fmt: skip
+def the_token_that_crosses_p_is_dropped(logits, *, p):
+    return _nucleus(logits, lambda each, sums: (sums <= p) | _first(each))
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-empty", breaks="decoding.top-p-is-never-empty",
+    seen="ml-explore/mlx-lm#1912", effect="where one word has more than p nothing is left, and noise is drawn",
+)  # fmt: skip
+def nothing_stays_where_the_first_crosses_p(logits, *, p):
+    return _nucleus(logits, lambda each, sums: sums <= p)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-one-more", breaks="decoding.top-p-equation",
+    effect="a word beyond the nucleus is drawn",
+)  # fmt: skip
+def one_token_beyond_the_nucleus_stays(logits, *, p):
+    return _nucleus(logits, lambda each, sums: torch.where(_first(each), 0.0, (sums - each).roll(1, -1)) < p)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-by-index", breaks="decoding.words-have-no-order",
+    effect="sums run over the vocabulary as it stands: probable words of high ids are never drawn",
+)  # fmt: skip
+def probabilities_are_summed_in_the_order_of_the_vocabulary(logits, *, p):
+    probabilities = softmax(logits)
+    return torch.where(probabilities.cumsum(-1) - probabilities < p, logits, -math.inf)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-not-put-back", breaks="decoding.words-have-no-order",
+    effect="the mask of the ordered words is put on the vocabulary as it stands",
+)  # fmt: skip
+def the_mask_is_not_put_back_in_the_order_of_the_vocabulary(logits, *, p):
+    probabilities = softmax(torch.sort(logits, -1, descending=True).values)
+    return torch.where(probabilities.cumsum(-1) - probabilities < p, logits, -math.inf)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-put-back-by-order", breaks="decoding.top-p-equation",
+    effect="the mask is gathered by the order and not by its inverse",
+)  # fmt: skip
+def the_mask_is_put_back_by_the_order_and_not_its_inverse(logits, *, p):
+    ordered, order = torch.sort(logits, -1, descending=True)
+    probabilities = softmax(ordered)
+    return torch.where((probabilities.cumsum(-1) - probabilities < p).gather(-1, order), logits, -math.inf)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-ascending", breaks="decoding.top-p-equation",
+    effect="the least probable words that have p together are drawn",
+)  # fmt: skip
+def the_least_probable_tokens_are_summed(logits, *, p):
+    return torch.where(top_p_filtered(-logits, p=p) == -math.inf, -math.inf, logits)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-as-min-p", breaks="decoding.top-p-equation",
+    effect="every word that is less probable than p is dropped",
+)  # fmt: skip
+def tokens_less_probable_than_p_are_dropped(logits, *, p):
+    return torch.where((softmax(logits) >= p) | (logits == logits.amax(-1, keepdim=True)), logits, -math.inf)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-complement", breaks="decoding.top-p-equation",
+    effect="0.9 acts as 0.1",
+)  # fmt: skip
+def p_is_what_is_dropped(logits, *, p):
+    return top_p_filtered(logits, p=max(1 - p, 1e-9))
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-one-is-greedy", breaks="decoding.top-p-of-all",
+    seen="BlinkDL/ChatRWKV#170", effect="top-p that is switched off by 1 makes text greedy",
+)  # fmt: skip
+def with_p_of_1_only_the_most_probable_stays(logits, *, p):
+    return top_k_filtered(logits, k=1) if p == 1 else top_p_filtered(logits, p=p)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-probabilities", breaks="decoding.top-p-equation",
+    effect="probabilities come back where logits should: a softmax of them is nearly flat",
+)  # fmt: skip
+def the_nucleus_comes_back_as_probabilities(logits, *, p):
+    filtered = top_p_filtered(logits, p=p)
+    return torch.where(filtered == -math.inf, filtered, softmax(filtered))
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-of-the-first-row", breaks="decoding.rows-are-independent",
+    effect="the nucleus of the first row is that of all",
+)  # fmt: skip
+def the_size_of_the_first_nucleus_is_taken_for_all_rows(logits, *, p):
+    size = int((top_p_filtered(logits.flatten(0, -2)[:1] if logits.dim() > 1 else logits, p=p) > -math.inf).sum())
+    return top_k_filtered(logits, k=max(1, size))
+
+
+# --- Repetition penalty -----------------------------------------------------------------------------------------------
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-divides-negative-logits", breaks="decoding.repetition-penalty-equation",
+    seen="huggingface/transformers#2302", effect="words of negative logits become more probable by being repeated",
+)  # fmt: skip
+def negative_logits_are_divided_too(logits, token_ids, *, penalty):
+    return torch.where(repetition_penalized(logits, token_ids, penalty=penalty) == logits, logits, logits / penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-multiplies", breaks="decoding.repetition-penalty-equation",
+    effect="a penalty is a reward",
+)  # fmt: skip
+def positive_logits_are_multiplied_and_negative_ones_divided(logits, token_ids, *, penalty):
+    return repetition_penalized(logits, token_ids, penalty=1 / penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-per-occurrence", breaks="decoding.repetition-penalty-once",
+    effect="frequent words, commas first, become impossible",
+)  # fmt: skip
+def a_token_is_penalized_as_often_as_it_occurs(logits, token_ids, *, penalty):
+    result = logits
+    for column in token_ids.unbind(-1):
+        result = repetition_penalized(result, column.unsqueeze(-1), penalty=penalty)
+    return result
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-of-the-batch", breaks="decoding.rows-are-independent",
+    effect="what one sequence said no other may say",
+)  # fmt: skip
+def tokens_of_all_sequences_are_penalized_in_each(logits, token_ids, *, penalty):
+    everyone = token_ids.reshape(1, -1).expand(len(logits), -1)
+    return repetition_penalized(logits, everyone, penalty=penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-of-the-last", breaks="decoding.repetition-penalty-equation",
+    effect="only a word said twice in a row is held back",
+)  # fmt: skip
+def only_the_last_token_is_penalized(logits, token_ids, *, penalty):
+    return repetition_penalized(logits, token_ids[:, -1:], penalty=penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-without-the-last", breaks="decoding.repetition-penalty-equation",
+    effect="the word just said may be said again at once",
+)  # fmt: skip
+def the_last_token_is_not_penalized(logits, token_ids, *, penalty):
+    return repetition_penalized(logits, token_ids[:, :-1], penalty=penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-subtracted", breaks="decoding.repetition-penalty-equation",
+    effect="the strength of the penalty no longer depends on the logit",
+)  # fmt: skip
+def the_penalty_is_subtracted(logits, token_ids, *, penalty):
+    return torch.where(repetition_penalized(logits, token_ids, penalty=penalty) == logits, logits, logits - penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-of-the-others", breaks="decoding.repetition-penalty-equation",
+    effect="the model is made to repeat itself",
+)  # fmt: skip
+def tokens_that_are_not_in_the_sequence_are_penalized(logits, token_ids, *, penalty):
+    own = repetition_penalized(logits, token_ids, penalty=penalty)
+    every = torch.arange(logits.shape[-1]).expand(len(logits), -1)
+    return torch.where(own == logits, repetition_penalized(logits, every, penalty=penalty), logits)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-not-of-id-0", breaks="decoding.repetition-penalty-equation",
+    effect="the word of id 0 is taken for padding and repeated",
+)  # fmt: skip
+def id_0_is_never_penalized(logits, token_ids, *, penalty):
+    result = repetition_penalized(logits, token_ids, penalty=penalty)
+    return torch.where(torch.arange(logits.shape[-1]) == 0, logits, result)
+
+
+# --- The distribution -------------------------------------------------------------------------------------------------
+
+
+def _distribution(logits, *steps):
+    for step in steps:
+        logits = step(logits)
+    return softmax(logits)
+
+
+def _steps(temperature, top_k, top_p):
+    return {
+        "temperature": lambda x: temperature_scaled(x, temperature=temperature),
+        "k": lambda x: x if top_k is None else top_k_filtered(x, k=top_k),
+        "p": lambda x: x if top_p is None else top_p_filtered(x, p=top_p),
+    }
+
+
+@fault(
+    sampling_distribution, "decoding.temperature-last", breaks="decoding.distribution-equation",
+    effect="the nucleus is that of another temperature than words are drawn with",
+)  # fmt: skip
+def the_temperature_comes_after_the_filters(logits, *, temperature=1.0, top_k=None, top_p=None):
+    step = _steps(temperature, top_k, top_p)
+    return _distribution(logits, step["k"], step["p"], step["temperature"])
+
+
+@fault(
+    sampling_distribution, "decoding.top-p-before-top-k", breaks="decoding.distribution-equation",
+    effect="the nucleus counts words that top-k drops",
+)  # fmt: skip
+def top_p_comes_before_top_k(logits, *, temperature=1.0, top_k=None, top_p=None):
+    step = _steps(temperature, top_k, top_p)
+    return _distribution(logits, step["temperature"], step["p"], step["k"])
+
+
+@fault(
+    sampling_distribution, "decoding.top-p-skipped-after-top-k", breaks="decoding.distribution-equation",
+    seen="shiyu-coder/Kronos#262", effect="where both are given top-p does nothing",
+)  # fmt: skip
+def top_p_is_skipped_where_top_k_is_given(logits, *, temperature=1.0, top_k=None, top_p=None):
+    return sampling_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p if top_k is None else None)
+
+
+@fault(
+    sampling_distribution, "decoding.top-k-skipped-before-top-p", breaks="decoding.distribution-equation",
+    effect="where both are given top-k does nothing",
+)  # fmt: skip
+def top_k_is_skipped_where_top_p_is_given(logits, *, temperature=1.0, top_k=None, top_p=None):
+    return sampling_distribution(logits, temperature=temperature, top_k=top_k if top_p is None else None, top_p=top_p)
+
+
+@fault(
+    sampling_distribution, "decoding.not-renormalized", breaks="decoding.distribution-sums-to-one",
+    effect="what was filtered is missing from the sum: drawing from it falls off the end",
+)  # fmt: skip
+def what_is_left_is_not_renormalized(logits, *, temperature=1.0, top_k=None, top_p=None):
+    filtered = sampling_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+    return torch.where(filtered == 0, 0.0, softmax(temperature_scaled(logits, temperature=temperature)))
+
+
+@fault(
+    sampling_distribution, "decoding.default-is-greedy", breaks="decoding.distribution-equation",
+    seen="vllm-project/tpu-inference#1386", effect="without options text is greedy",
+)  # fmt: skip
+def top_k_is_1_where_it_is_not_given(logits, *, temperature=1.0, top_k=None, top_p=None):
+    return sampling_distribution(logits, temperature=temperature, top_k=top_k or 1, top_p=top_p)
+
+
+@fault(
+    sampling_distribution, "decoding.softmax-unshifted", breaks="decoding.distribution-stability",
+    effect="large logits overflow",
+)  # fmt: skip
+def softmax_does_not_take_off_the_highest(logits, *, temperature=1.0, top_k=None, top_p=None):
+    step = _steps(temperature, top_k, top_p)
+    powers = torch.exp(step["p"](step["k"](step["temperature"](logits))))
+    return powers / powers.sum(-1, keepdim=True)
+
+
+@fault(
+    sampling_distribution, "decoding.softmax-over-rows", breaks="decoding.rows-are-independent",
+    effect="words compete with those of other rows",
+)  # fmt: skip
+def softmax_runs_over_the_rows(logits, *, temperature=1.0, top_k=None, top_p=None):
+    step = _steps(temperature, top_k, top_p)
+    scores = step["p"](step["k"](step["temperature"](logits)))
+    return softmax(scores) if scores.dim() < 2 else softmax(scores.transpose(0, -1)).transpose(0, -1)
+
+
+# --- Sampling ---------------------------------------------------------------------------------------------------------
+
+
+def _drawn(probabilities, noise):
+    return torch.searchsorted(probabilities.double().cumsum(-1), noise, right=True).clamp_max(len(probabilities) - 1)
+
+
+def _noise(number, seed):
+    return torch.rand(number, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@fault(
+    sample, "decoding.sample-same-noise", breaks="decoding.sample-independent",
+    effect="all draws of a call are one draw",
+)  # fmt: skip
+def the_same_noise_serves_every_draw(logits, *, number, seed, **options):
+    return _drawn(sampling_distribution(logits, **options), _noise(1, seed).expand(number).contiguous())
+
+
+@fault(
+    sample, "decoding.sample-pairs", breaks="decoding.sample-independent",
+    effect="every word is drawn twice in a row",
+)  # fmt: skip
+def every_draw_comes_twice(logits, *, number, seed, **options):
+    noise = _noise(number, seed)[: (number + 1) // 2].repeat_interleave(2)[:number].contiguous()
+    return _drawn(sampling_distribution(logits, **options), noise)
+
+
+@fault(
+    sample, "decoding.sample-stratified", breaks="decoding.sample-independent",
+    effect="draws are spread evenly over a call and come in order",
+)  # fmt: skip
+def draws_are_sorted(logits, *, number, seed, **options):
+    return _drawn(sampling_distribution(logits, **options), _noise(number, seed)).sort().values
+
+
+@fault(
+    sample, "decoding.sample-argmax", breaks="decoding.sample-equation",
+    seen="Lightning-AI/litgpt#2238", effect="text is greedy whatever the temperature",
+)  # fmt: skip
+def the_most_probable_is_always_drawn(logits, *, number, seed, **options):
+    return sampling_distribution(logits, **options).argmax(-1).expand(number).clone()
+
+
+@fault(
+    sample, "decoding.sample-uniform", breaks="decoding.sample-equation",
+    effect="every word that is left is drawn as often as the others",
+)  # fmt: skip
+def words_that_are_left_are_drawn_alike(logits, *, number, seed, **options):
+    left = (sampling_distribution(logits, **options) > 0).double()
+    return _drawn(left / left.sum(), _noise(number, seed))
+
+
+@fault(
+    sample, "decoding.sample-of-all-words", breaks="decoding.sample-equation",
+    effect="filters have no effect on what is drawn",
+)  # fmt: skip
+def filters_are_ignored(logits, *, number, seed, temperature=1.0, top_k=None, top_p=None):
+    return sample(logits, number=number, seed=seed, temperature=temperature)
+
+
+@fault(
+    sample, "decoding.sample-without-temperature", breaks="decoding.sample-equation",
+    effect="text is the same at every temperature",
+)  # fmt: skip
+def draws_leave_the_temperature_out(logits, *, number, seed, temperature=1.0, top_k=None, top_p=None):
+    return sample(logits, number=number, seed=seed, top_k=top_k, top_p=top_p)
+
+
+@fault(
+    sample, "decoding.sample-by-place", breaks="decoding.sample-equation",
+    effect="places among the words that are left are taken for ids",
+)  # fmt: skip
+def places_among_what_is_left_are_taken_for_ids(logits, *, number, seed, **options):
+    probabilities = sampling_distribution(logits, **options)
+    return _drawn(probabilities[probabilities > 0], _noise(number, seed))
+
+
+@fault(
+    sample, "decoding.sample-uniform-noise", breaks="decoding.sample-equation",
+    effect="noise that is no Gumbel noise is added before the argmax: probable words come too often",
+)  # fmt: skip
+def uniform_noise_takes_the_place_of_gumbel_noise(logits, *, number, seed, **options):
+    scores = torch.log(sampling_distribution(logits, **options).double())
+    return (scores + _noise((number, len(scores)), seed)).argmax(-1)
+
+
+@fault(
+    sample, "decoding.sample-one-off", breaks="decoding.sample-words",
+    effect="every word is the one after the one that was drawn",
+)  # fmt: skip
+def ids_are_one_too_high(logits, *, number, seed, **options):
+    return sample(logits, number=number, seed=seed, **options) + 1
+
+
+@fault(
+    sample, "decoding.seed-ignored", breaks="decoding.sample-seed",
+    effect="every seed gives the same text",
+)  # fmt: skip
+def the_seed_is_ignored(logits, *, number, seed, **options):
+    return sample(logits, number=number, seed=0, **options)
+
+
+@fault(
+    sample, "decoding.seed-without-effect", breaks="decoding.sample-seed",
+    effect="a text cannot be had again",
+)  # fmt: skip
+def the_state_of_the_process_is_drawn_from(logits, *, number, seed, **options):
+    return _drawn(sampling_distribution(logits, **options), torch.rand(number, dtype=torch.float64))
+
+
+@fault(
+    sample, "decoding.seed-for-half", breaks="decoding.sample-seeds-independent",
+    effect="texts of two seeds agree in every second word",
+)  # fmt: skip
+def every_second_draw_is_of_no_seed(logits, *, number, seed, **options):
+    noise = torch.where(torch.arange(number) % 2 == 0, _noise(number, 0), _noise(number, seed))
+    return _drawn(sampling_distribution(logits, **options), noise)
+
+
+# --- Greedy -----------------------------------------------------------------------------------------------------------
+
+
+def _logits(ids, weights, config, visible):
+    """Logits at every position of sequences padded on the left."""
+    positions = (visible.cumsum(-1) - 1).clamp_min(0)
+    return gpt(ids, weights, config, attention_mask=visible, position_ids=positions)
+
+
+def _visible(token_ids, attention_mask):
+    return torch.ones_like(token_ids, dtype=torch.bool) if attention_mask is None else attention_mask
+
+
+def _greedy(
+    token_ids, weights, config, *, max_new_tokens, eos_id=None, pad_id=0, attention_mask=None,
+    logits=lambda ids, weights, config, visible, T: _logits(ids, weights, config, visible)[:, -1],
+    choose=lambda scores: scores.argmax(-1),
+    begins=lambda token_ids, eos_id: torch.zeros(len(token_ids), dtype=torch.bool),
+    ends=lambda ended, is_eos: ended | is_eos,
+    put=lambda chosen, ended, is_eos, pad_id: torch.where(ended, pad_id, chosen),
+    sees=lambda put, pad_id: torch.ones_like(put, dtype=torch.bool),
+):  # fmt: skip
+    """Greedy decoding with one of its parts changed."""
+    ids, visible = token_ids, _visible(token_ids, attention_mask)
+    ended = torch.zeros(len(ids), dtype=torch.bool) if eos_id is None else begins(token_ids, eos_id)
+    for _ in range(max_new_tokens):
+        chosen = choose(logits(ids, weights, config, visible, token_ids.shape[-1]))
+        is_eos = torch.zeros_like(ended) if eos_id is None else chosen == eos_id
+        new = put(chosen, ended, is_eos, pad_id)
+        ids = torch.cat([ids, new.unsqueeze(-1)], -1)
+        visible = torch.cat([visible, sees(new, pad_id).unsqueeze(-1)], -1)
+        ended = ends(ended, is_eos)
+    return ids
+
+
+@fault(
+    greedy_decode, "decoding.greedy-runs-past-eos", breaks="decoding.end-of-sequence",
+    seen="awslabs/sockeye#233", effect="text goes on after its end",
+)  # fmt: skip
+def eos_does_not_end_a_sequence(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **{**options, "eos_id": None})
+
+
+@fault(
+    greedy_decode, "decoding.greedy-drops-eos", breaks="decoding.greedy-equation",
+    effect="the EOS is replaced by padding, and whoever looks for it finds none",
+)  # fmt: skip
+def eos_is_replaced_by_padding(token_ids, weights, config, **options):
+    put = lambda chosen, ended, is_eos, pad_id: torch.where(ended | is_eos, pad_id, chosen)
+    return _greedy(token_ids, weights, config, **options, put=put)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-pads-with-eos", breaks="decoding.end-of-sequence",
+    effect="EOS is repeated to the end in place of padding",
+)  # fmt: skip
+def eos_is_repeated_after_the_end(token_ids, weights, config, **options):
+    same = options.get("eos_id") is None
+    return greedy_decode(token_ids, weights, config, **(options if same else {**options, "pad_id": options["eos_id"]}))
+
+
+@fault(
+    greedy_decode, "decoding.greedy-pads-with-0", breaks="decoding.end-of-sequence",
+    effect="after the end stands the word of id 0",
+)  # fmt: skip
+def padding_is_0_whatever_the_pad_id_is(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **{**options, "pad_id": 0})
+
+
+@fault(
+    greedy_decode, "decoding.greedy-pads-one-late", breaks="decoding.end-of-sequence",
+    effect="one word follows the end",
+)  # fmt: skip
+def one_token_follows_eos(token_ids, weights, config, **options):
+    before = []
+
+    def ends(ended, is_eos):
+        before.append(is_eos)
+        return ended | (before[-2] if len(before) > 1 else torch.zeros_like(is_eos))
+
+    return _greedy(token_ids, weights, config, **options, ends=ends)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-ends-for-a-step", breaks="decoding.end-of-sequence",
+    effect="a sequence that has ended begins again one step later",
+)  # fmt: skip
+def the_end_lasts_for_one_step(token_ids, weights, config, **options):
+    return _greedy(token_ids, weights, config, **options, ends=lambda ended, is_eos: is_eos & ~ended)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-ends-with-the-first", breaks="decoding.batch-independence",
+    effect="the shortest answer of a batch cuts all others",
+)  # fmt: skip
+def all_sequences_end_with_the_first(token_ids, weights, config, **options):
+    return _greedy(
+        token_ids, weights, config, **options, ends=lambda ended, is_eos: (ended | is_eos).any().expand(len(ended))
+    )
+
+
+@fault(
+    greedy_decode, "decoding.greedy-ends-with-the-last", breaks="decoding.end-of-sequence",
+    effect="answers go on until all of their batch have ended",
+)  # fmt: skip
+def no_sequence_ends_before_all_have(token_ids, weights, config, **options):
+    seen = []
+
+    def ends(ended, is_eos):
+        seen.append(is_eos)
+        return torch.stack(seen).any(0).all().expand(len(ended))
+
+    return _greedy(token_ids, weights, config, **options, ends=ends)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-eos-in-the-prompt", breaks="decoding.greedy-equation",
+    effect="a prompt that separates its parts by EOS gets no answer",
+)  # fmt: skip
+def eos_in_the_prompt_ends_the_sequence(token_ids, weights, config, **options):
+    return _greedy(token_ids, weights, config, **options, begins=lambda ids, eos_id: (ids == eos_id).any(-1))
+
+
+@fault(
+    greedy_decode, "decoding.greedy-ends-at-pad", breaks="decoding.greedy-equation",
+    effect="a word that happens to be the pad id ends the sequence",
+)  # fmt: skip
+def the_pad_id_ends_a_sequence_too(token_ids, weights, config, **options):
+    pad_id = options.get("pad_id", 0)
+    put = []
+
+    def chosen(given, ended, is_eos, pad_id):
+        put.append(torch.where(ended, pad_id, given))
+        return put[-1]
+
+    return _greedy(
+        token_ids,
+        weights,
+        config,
+        **options,
+        put=chosen,
+        ends=lambda ended, is_eos: ended | is_eos | (put[-1] == pad_id),
+    )
+
+
+@fault(
+    greedy_decode, "decoding.greedy-pad-hidden", breaks="decoding.everything-visible",
+    effect="a word that has the pad id is not read where it stands in a prompt",
+)  # fmt: skip
+def the_pad_id_is_hidden_wherever_no_mask_is_given(token_ids, weights, config, **options):
+    if options.get("attention_mask") is None:
+        options["attention_mask"] = token_ids != options.get("pad_id", 0)
+    return greedy_decode(token_ids, weights, config, **options)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-mask-by-pad-id", breaks="decoding.padding-does-not-matter",
+    effect="padding is looked for by its id, though the mask says where it stands",
+)  # fmt: skip
+def the_mask_is_made_from_the_pad_id(token_ids, weights, config, **options):
+    if options.get("attention_mask") is not None:
+        options["attention_mask"] = token_ids != options.get("pad_id", 0)
+    return greedy_decode(token_ids, weights, config, **options)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-mask-ignored", breaks="decoding.padding-does-not-matter",
+    effect="prompts padded on the left are continued from their padding",
+)  # fmt: skip
+def the_attention_mask_is_ignored_in_decoding(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **{**options, "attention_mask": None})
+
+
+@fault(
+    greedy_decode, "decoding.greedy-mask-at-first", breaks="decoding.left-padding",
+    seen="unslothai/unsloth#1066", effect="padding is seen from the second new token on",
+)  # fmt: skip
+def the_attention_mask_serves_the_first_step_alone(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        positions = (visible.cumsum(-1) - 1).clamp_min(0)
+        mask = visible if ids.shape[-1] == T else torch.ones_like(visible)
+        return gpt(ids, weights, config, attention_mask=mask, position_ids=positions)[:, -1]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-positions-of-padding", breaks="decoding.left-padding",
+    seen="huggingface/transformers#21080", effect="short prompts are continued worse, the more padding the worse",
+)  # fmt: skip
+def positions_count_the_padding_on_the_left(token_ids, weights, config, **options):
+    logits = lambda ids, weights, config, visible, T: gpt(ids, weights, config, attention_mask=visible)[:, -1]
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-positions-from-1", breaks="decoding.greedy-equation",
+    effect="every token stands one place too late",
+)  # fmt: skip
+def positions_begin_at_1(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        positions = visible.cumsum(-1).clamp_max(config.max_positions - 1)
+        return gpt(ids, weights, config, attention_mask=visible, position_ids=positions)[:, -1]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-positions-begin-anew", breaks="decoding.left-padding",
+    effect="new tokens are counted from the width of the batch, as if nothing were padded",
+)  # fmt: skip
+def new_tokens_are_counted_from_the_width_of_the_batch(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        counted, place = (visible.cumsum(-1) - 1).clamp_min(0), torch.arange(ids.shape[-1])
+        return gpt(ids, weights, config, attention_mask=visible, position_ids=torch.where(place < T, counted, place))[
+            :, -1
+        ]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-reads-the-first-position", breaks="decoding.greedy-equation",
+    effect="every new token is what follows the first",
+)  # fmt: skip
+def the_logits_of_the_first_position_are_read(token_ids, weights, config, **options):
+    logits = lambda ids, weights, config, visible, T: _logits(ids, weights, config, visible)[:, 0]
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-reads-one-before", breaks="decoding.greedy-equation",
+    effect="the last token is predicted again and not continued",
+)  # fmt: skip
+def the_logits_before_the_last_position_are_read(token_ids, weights, config, **options):
+    logits = lambda ids, weights, config, visible, T: _logits(ids, weights, config, visible)[:, -2:][:, 0]
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-reads-by-length", breaks="decoding.greedy-equation",
+    effect="the place of the last token is taken to be the number of tokens, as with padding on the right",
+)  # fmt: skip
+def the_logits_are_read_at_the_number_of_tokens(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        return _logits(ids, weights, config, visible)[torch.arange(len(ids)), visible.sum(-1) - 1]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-reads-the-prompt-alone", breaks="decoding.greedy-equation",
+    effect="the same token comes again and again",
+)  # fmt: skip
+def new_tokens_are_not_read(token_ids, weights, config, **options):
+    logits = lambda ids, weights, config, visible, T: _logits(ids[:, :T], weights, config, visible[:, :T])[:, -1]
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-reads-the-last-alone", breaks="decoding.greedy-equation",
+    effect="without a cache only the last token is given: the prompt is forgotten after the first step",
+)  # fmt: skip
+def only_the_last_token_is_read_after_the_first_step(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        if ids.shape[-1] == T:
+            return _logits(ids, weights, config, visible)[:, -1]
+        last = visible.sum(-1, keepdim=True) - 1
+        return gpt(ids[:, -1:], weights, config, position_ids=last)[:, -1]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-window", breaks="decoding.greedy-equation",
+    effect="only as many tokens as the prompt has are read: its beginning is forgotten as text grows",
+)  # fmt: skip
+def a_window_of_the_length_of_the_prompt_is_read(token_ids, weights, config, **options):
+    def logits(ids, weights, config, visible, T):
+        positions = (visible.cumsum(-1) - 1).clamp_min(0)[:, -T:]
+        return gpt(ids[:, -T:], weights, config, attention_mask=visible[:, -T:], position_ids=positions)[:, -1]
+
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-argmin", breaks="decoding.greedy-equation", effect="text is the least probable there is",
+)  # fmt: skip
+def the_least_probable_token_is_chosen(token_ids, weights, config, **options):
+    return _greedy(token_ids, weights, config, **options, choose=lambda scores: scores.argmin(-1))
+
+
+@fault(
+    greedy_decode, "decoding.greedy-never-ends", breaks="decoding.greedy-equation",
+    effect="answers run to the last token that is allowed",
+)  # fmt: skip
+def eos_is_not_allowed(token_ids, weights, config, **options):
+    eos_id = options.get("eos_id")
+
+    def choose(scores):
+        return (scores if eos_id is None else scores.index_fill(-1, torch.tensor(eos_id), -math.inf)).argmax(-1)
+
+    return _greedy(token_ids, weights, config, **options, choose=choose)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-of-the-first-row", breaks="decoding.batch-independence",
+    effect="all prompts are continued as the first",
+)  # fmt: skip
+def the_choice_of_the_first_sequence_is_taken_for_all(token_ids, weights, config, **options):
+    return _greedy(
+        token_ids, weights, config, **options, choose=lambda scores: scores.argmax(-1)[:1].expand(len(scores))
+    )
+
+
+@fault(
+    greedy_decode, "decoding.greedy-one-less", breaks="decoding.dtype-and-shape",
+    effect="one token less than asked for comes back",
+)  # fmt: skip
+def the_prompt_counts_as_a_new_token(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **options)[:, :-1]
+
+
+@fault(
+    greedy_decode, "decoding.greedy-without-the-prompt", breaks="decoding.dtype-and-shape",
+    effect="the prompt is missing from what comes back",
+)  # fmt: skip
+def the_prompt_is_cut_off(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **options)[:, token_ids.shape[-1] :]
+
+
+@fault(
+    greedy_decode, "decoding.greedy-padding-on-the-right", breaks="decoding.prompt-stays",
+    effect="padding of the prompt moves behind what was generated",
+)  # fmt: skip
+def padding_of_the_prompt_is_moved_to_the_right(token_ids, weights, config, **options):
+    result = greedy_decode(token_ids, weights, config, **options)
+    hidden = (~_visible(token_ids, options.get("attention_mask"))).sum(-1, keepdim=True)
+    return result.gather(-1, (torch.arange(result.shape[-1]) + hidden) % result.shape[-1])
+
+
+_first_prompts: dict = {}
+
+
+@fault(
+    greedy_decode, "decoding.greedy-remembers", breaks="decoding.no-memory",
+    effect="prompts of the size of the first are answered as the first",
+)  # fmt: skip
+def the_answer_to_the_first_prompts_of_a_size_is_kept(token_ids, weights, config, **options):
+    key = (token_ids.shape, config, options["max_new_tokens"])
+    return _first_prompts.setdefault(key, greedy_decode(token_ids, weights, config, **options))
+
+
+# --- Beam search ------------------------------------------------------------------------------------------------------
+
+
+def _searched(
+    token_ids, weights, config, *, num_beams, max_new_tokens, length_penalty=0.0, eos_id=None, pad_id=0,
+    attention_mask=None,
+    logs=lambda logits: torch.log(softmax(logits)),
+    add=lambda scores, logs: scores.unsqueeze(-1) + logs,
+    normalized=lambda score, length, longest, T, penalty: score / length**penalty,
+    kept=lambda place, beams: place < beams,
+    at_the_end=True,
+    reordered=lambda parents: parents,
+    first=1,
+    stop=lambda complete, under_way, length, longest, beams: False,
+    carried=lambda score: score,
+    choose=lambda complete: max(complete, key=lambda pair: pair[0]),
+    with_eos=True,
+):  # fmt: skip
+    """Beam search with one of its parts changed."""
+    visible, T = _visible(token_ids, attention_mask), token_ids.shape[-1]
+    made = token_ids.new_full((len(token_ids), max_new_tokens), pad_id)
+    for row, (padded, tokens) in enumerate(zip(token_ids, visible, strict=True)):
+        prompt, complete, longest = padded[tokens], [], max_new_tokens
+        ids, scores = prompt.expand(first, -1), torch.zeros(first, dtype=torch.float64)
+        for length in range(1, longest + 1):
+            each = add(scores, logs(gpt(ids, weights, config)[:, -1]))
+            ranked, order = torch.sort(each.flatten(), descending=True, stable=True)
+            parents, words = order // each.shape[-1], order % each.shape[-1]
+            continued = torch.cat([ids[reordered(parents)], words.unsqueeze(-1)], -1)
+            is_eos = words == (-1 if eos_id is None else eos_id)
+            ends = is_eos | (at_the_end and length == longest)
+            complete += [
+                (normalized(float(ranked[i]), length, longest, T, length_penalty), continued[i, len(prompt) :])
+                for i in ends.nonzero().flatten().tolist() if kept(i, num_beams)
+            ]  # fmt: skip
+            ids, scores = continued[~ends][:num_beams], carried(ranked[~ends][:num_beams])
+            if not len(ids) or stop(complete, scores, length, longest, num_beams):
+                break
+        if not complete:
+            complete = [(float(scores[0]), ids[0, len(prompt) :])]
+        best = choose(complete)[1]
+        best = best if with_eos or not len(best) or best[-1] != eos_id else best[:-1]
+        made[row, : len(best)] = best
+    return torch.cat([token_ids, made], -1)
+
+
+@fault(
+    beam_search, "decoding.beams-greedy", breaks="decoding.beam-search-equation",
+    effect="the number of beams has no effect",
+)  # fmt: skip
+def one_beam_is_searched_whatever_their_number(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "num_beams": 1})
+
+
+@fault(
+    beam_search, "decoding.beams-start-alike", breaks="decoding.beam-search-equation",
+    effect="all beams are copies of the first, and the search is greedy in the cost of many",
+)  # fmt: skip
+def beams_begin_as_equal_copies(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, first=options["num_beams"])
+
+
+@fault(
+    beam_search, "decoding.beams-one-more", breaks="decoding.beam-search-equation",
+    effect="the search is wider than asked for",
+)  # fmt: skip
+def one_beam_more_is_searched(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "num_beams": options["num_beams"] + 1})
+
+
+@fault(
+    beam_search, "decoding.beams-not-reordered", breaks="decoding.beam-search-equation",
+    effect="words are appended to hypotheses that they do not continue",
+)  # fmt: skip
+def beams_are_not_reordered(token_ids, weights, config, **options):
+    return _searched(
+        token_ids, weights, config, **options,
+        reordered=lambda parents: torch.arange(len(parents)) % (int(parents.max()) + 1),
+    )  # fmt: skip
+
+
+@fault(
+    beam_search, "decoding.beams-of-probabilities", breaks="decoding.beam-search-equation",
+    effect="probabilities are summed: what is likely at one step outweighs all others",
+)  # fmt: skip
+def probabilities_are_summed_in_place_of_their_logarithms(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, logs=softmax)
+
+
+@fault(
+    beam_search, "decoding.beams-of-logits", breaks="decoding.beam-search-equation",
+    effect="logits are summed without their softmax: beams with large logits win",
+)  # fmt: skip
+def logits_are_summed_without_softmax(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, logs=lambda logits: logits)
+
+
+@fault(
+    beam_search, "decoding.beams-last-score", breaks="decoding.beam-search-equation",
+    effect="a hypothesis is worth what its last word is",
+)  # fmt: skip
+def scores_of_earlier_steps_are_forgotten(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, add=lambda scores, logs: logs)
+
+
+@fault(
+    beam_search, "decoding.beams-of-the-beam", breaks="decoding.beam-search-equation",
+    effect="every beam goes on by its own best word: beams never meet and never part",
+)  # fmt: skip
+def every_beam_is_continued_by_its_own_best_word(token_ids, weights, config, **options):
+    def add(scores, logs):
+        every = scores.unsqueeze(-1) + logs
+        return every if len(scores) == 1 else torch.where(every == every.amax(-1, keepdim=True), every, -math.inf)
+
+    return _searched(token_ids, weights, config, **options, add=add)
+
+
+@fault(
+    beam_search, "decoding.beams-worst", breaks="decoding.beam-search-equation",
+    effect="of what was found the worst is given",
+)  # fmt: skip
+def the_worst_complete_hypothesis_is_given(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, choose=lambda found: min(found, key=lambda pair: pair[0]))
+
+
+@fault(
+    beam_search, "decoding.beams-finished-forgotten", breaks="decoding.end-of-sequence",
+    effect="hypotheses that end are dropped: text never ends early",
+)  # fmt: skip
+def complete_hypotheses_are_forgotten(token_ids, weights, config, **options):
+    longest = options["max_new_tokens"]
+    return _searched(
+        token_ids, weights, config, **options,
+        choose=lambda found: max(found, key=lambda pair: (len(pair[1]) == longest, pair[0])),
+    )  # fmt: skip
+
+
+@fault(
+    beam_search, "decoding.beams-unfinished-dropped", breaks="decoding.beam-search-equation",
+    effect="what has not ended by itself is never given: answers are too short",
+)  # fmt: skip
+def hypotheses_that_reach_the_limit_are_dropped(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, at_the_end=False)
+
+
+@fault(
+    beam_search, "decoding.beams-run-past-eos", breaks="decoding.end-of-sequence",
+    seen="awslabs/sockeye#233", effect="hypotheses go on behind their end",
+)  # fmt: skip
+def eos_does_not_end_a_hypothesis(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "eos_id": None})
+
+
+@fault(
+    beam_search, "decoding.beams-first-ended", breaks="decoding.length-penalty",
+    seen="joeynmt/joeynmt#148", effect="a longer hypothesis that is better is never found",
+)  # fmt: skip
+def the_search_stops_at_the_first_that_ends(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, stop=lambda complete, *_: bool(complete))
+
+
+@fault(
+    beam_search, "decoding.beams-early-stop", breaks="decoding.length-penalty",
+    effect="the search stops as soon as there are as many complete hypotheses as beams",
+)  # fmt: skip
+def the_search_stops_when_enough_are_complete(token_ids, weights, config, **options):
+    stop = lambda complete, scores, length, longest, beams: len(complete) >= beams
+    return _searched(token_ids, weights, config, **options, stop=stop)
+
+
+@fault(
+    beam_search, "decoding.beams-wrong-bound", breaks="decoding.length-penalty",
+    seen="huggingface/transformers#20901", effect="a positive length penalty ends the search too early",
+)  # fmt: skip
+def what_is_attainable_is_judged_by_the_present_length(token_ids, weights, config, **options):
+    penalty = options.get("length_penalty", 0.0)
+
+    def stop(complete, scores, length, longest, beams):
+        return bool(complete) and max(score for score, _ in complete) >= float(scores[0]) / length**penalty
+
+    return _searched(token_ids, weights, config, **options, stop=stop)
+
+
+@fault(
+    beam_search, "decoding.length-penalty-multiplied", breaks="decoding.length-penalty",
+    effect="a penalty that should favour long answers favours short ones",
+)  # fmt: skip
+def the_length_multiplies_the_score(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "length_penalty": -options.get("length_penalty", 0.0)})
+
+
+@fault(
+    beam_search, "decoding.length-penalty-ignored", breaks="decoding.length-penalty", effect="short answers win",
+)  # fmt: skip
+def the_length_penalty_is_ignored(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "length_penalty": 0.0})
+
+
+@fault(
+    beam_search, "decoding.length-penalty-always-1", breaks="decoding.beam-search-equation",
+    effect="the mean is taken whatever was asked for",
+)  # fmt: skip
+def the_length_penalty_is_always_1(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "length_penalty": 1.0})
+
+
+@fault(
+    beam_search, "decoding.length-penalty-of-the-prompt", breaks="decoding.length-penalty",
+    effect="with a long prompt the length penalty has hardly an effect",
+)  # fmt: skip
+def the_length_counts_the_prompt(token_ids, weights, config, **options):
+    normalized = lambda score, length, longest, T, penalty: score / (T + length) ** penalty
+    return _searched(token_ids, weights, config, **options, normalized=normalized)
+
+
+@fault(
+    beam_search, "decoding.length-penalty-without-eos", breaks="decoding.length-penalty",
+    seen="huggingface/transformers#8722", effect="hypotheses that end are taken to be one token shorter",
+)  # fmt: skip
+def the_length_leaves_the_last_token_out(token_ids, weights, config, **options):
+    normalized = lambda score, length, longest, T, penalty: score / max(length - (length < longest), 0.5) ** penalty
+    return _searched(token_ids, weights, config, **options, normalized=normalized)
+
+
+@fault(
+    beam_search, "decoding.length-penalty-of-wu", breaks="decoding.length-penalty",
+    effect="the strength of the penalty is another than asked for",
+)  # fmt: skip
+def the_length_penalty_is_that_of_wu_and_not_a_power(token_ids, weights, config, **options):
+    normalized = lambda score, length, longest, T, penalty: score / ((5 + length) / 6) ** penalty
+    return _searched(token_ids, weights, config, **options, normalized=normalized)
+
+
+@fault(
+    beam_search, "decoding.length-penalty-in-the-beam", breaks="decoding.length-penalty",
+    effect="scores that are already normalized are added to and normalized again",
+)  # fmt: skip
+def scores_are_normalized_at_every_step(token_ids, weights, config, **options):
+    penalty, steps = options.get("length_penalty", 0.0), []
+
+    def add(scores, logs):
+        steps[:] = [1] if len(scores) == 1 and not scores.any() else [*steps, 1]
+        return (scores.unsqueeze(-1) + logs) / len(steps) ** penalty
+
+    return _searched(token_ids, weights, config, **options, add=add, normalized=lambda score, *_: score)
+
+
+@fault(
+    beam_search, "decoding.beams-cross-rows", breaks="decoding.batch-independence",
+    effect="beams of one prompt are filled with hypotheses of another",
+)  # fmt: skip
+def beams_of_one_prompt_answer_another(token_ids, weights, config, **options):
+    result = beam_search(token_ids, weights, config, **options)
+    T = token_ids.shape[-1]
+    return torch.cat([token_ids, result[:, T:].roll(1, 0)], -1)
+
+
+@fault(
+    beam_search, "decoding.beams-mask-not-repeated", breaks="decoding.left-padding",
+    effect="masks are repeated in another order than prompts: beams see the padding of other prompts",
+)  # fmt: skip
+def the_mask_of_another_row_serves(token_ids, weights, config, **options):
+    mask = options.get("attention_mask")
+    if mask is None:
+        return beam_search(token_ids, weights, config, **options)
+    return beam_search(token_ids, weights, config, **{**options, "attention_mask": mask.roll(1, 0)})
+
+
+@fault(
+    beam_search, "decoding.beams-mask-ignored", breaks="decoding.padding-does-not-matter",
+    effect="prompts padded on the left are continued from their padding",
+)  # fmt: skip
+def the_attention_mask_is_ignored_in_the_search(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "attention_mask": None})
+
+
+@fault(
+    beam_search, "decoding.beams-drop-eos", breaks="decoding.beam-search-equation",
+    effect="the EOS of the best hypothesis is cut off",
+)  # fmt: skip
+def eos_is_cut_off_the_best_hypothesis(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, with_eos=False)
+
+
+@fault(
+    beam_search, "decoding.beams-pad-with-0", breaks="decoding.end-of-sequence",
+    effect="behind the end stands the word of id 0",
+)  # fmt: skip
+def hypotheses_are_padded_with_0(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, config, **{**options, "pad_id": 0})
+
+
+@fault(
+    beam_search, "decoding.beams-pad-with-eos", breaks="decoding.end-of-sequence",
+    effect="behind the end EOS is repeated",
+)  # fmt: skip
+def hypotheses_are_padded_with_eos(token_ids, weights, config, **options):
+    eos_id = options.get("eos_id")
+    return beam_search(token_ids, weights, config, **(options if eos_id is None else {**options, "pad_id": eos_id}))
+
+
+@fault(
+    beam_search, "decoding.beams-reset-scores", breaks="decoding.beam-search-equation",
+    effect="beams under way are taken to be equally good at every step",
+)  # fmt: skip
+def beams_go_on_with_the_score_of_the_best(token_ids, weights, config, **options):
+    return _searched(token_ids, weights, config, **options, carried=lambda scores: scores[:1].expand(len(scores)))
+
+
+@fault(
+    beam_search, "decoding.beams-positions-of-padding", breaks="decoding.left-padding",
+    seen="huggingface/transformers#21080", effect="short prompts are continued worse, the more padding the worse",
+)  # fmt: skip
+def positions_count_the_padding_in_the_search(token_ids, weights, config, **options):
+    mask = options.pop("attention_mask", None)
+    if mask is None or not len(mask):
+        return beam_search(token_ids, weights, config, **options)
+    table = weights["embeddings.position"]
+    rows = [
+        beam_search(
+            token_ids[row : row + 1], {**weights, "embeddings.position": table.roll(-int((~mask[row]).sum()), 0)}, config,
+            **options, attention_mask=mask[row : row + 1],
+        )
+        for row in range(len(mask))
+    ]  # fmt: skip
+    return torch.cat(rows)

@@ -1,0 +1,281 @@
+"""GPT on bytes: pretraining on Moby-Dick, fine-tuning on other texts, narrow floats and distillation.
+
+Scores are bits per byte of held-out text. The byte to be predicted and all that follows it are cut away before the model
+sees the text: one that reads ahead gains nothing from it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transpec.cases import Case
+from transpec.implementations import REFERENCE, Implementation
+from transpec.reference.gpt import GptConfig, gpt
+from transpec.runs import forward
+from transpec.spec_tests.runs.loop import (
+    SEEDS_OF_BAND,
+    Loss,
+    Recipe,
+    Trained,
+    Weights,
+    band_around,
+    drawn,
+    in_bytes,
+    once,
+    perturbing,
+    stream,
+    text,
+    train,
+)
+
+Model = Callable[..., Tensor]  # of token ids, weights and config
+
+BYTES = 256
+SHORT = GptConfig(BYTES, d_model=96, d_ff=384, num_heads=3, num_layers=2, max_positions=64)
+LONG = GptConfig(BYTES, d_model=128, d_ff=512, num_heads=4, num_layers=4, max_positions=128)
+SHORT_RECIPE, LONG_RECIPE = Recipe(steps=220, rate=4e-3), Recipe(steps=1000, rate=4e-3)
+TOKENS = 2048  # of a step
+SCORED = 2048  # held-out bytes
+CHECKPOINTS = (0, 30, SHORT_RECIPE.steps - 1)  # steps at which the reference's weights are kept
+FOLLOWED = 20  # steps whose losses are compared with the reference's
+
+
+# --- Texts ------------------------------------------------------------------------------------------------------------
+
+
+def parts(name: str) -> tuple[Tensor, Tensor]:
+    """The first nine tenths of a text to train on, and the last that is held out."""
+    whole = once(("bytes", name), lambda: in_bytes(text(name)))
+    cut = len(whole) * 9 // 10
+    return whole[:cut], whole[cut:]
+
+
+def windows(data: Tensor, width: int, count: int, draw: Any) -> Tensor:
+    """Pieces of a text from anywhere in it."""
+    starts = torch.from_numpy(draw.randint(0, len(data) - width, count))
+    return data[starts.unsqueeze(-1) + torch.arange(width)]  # count width
+
+
+def held_out(name: str, width: int) -> tuple[Tensor, Tensor]:
+    """Evenly spread pieces of held-out text, and the byte that follows each."""
+    _, data = parts(name)
+    starts = torch.linspace(0, len(data) - width - 1, SCORED).long()
+    return data[starts.unsqueeze(-1) + torch.arange(width)], data[starts + width]
+
+
+# --- Models -----------------------------------------------------------------------------------------------------------
+
+
+def initial_weights(config: GptConfig, seed: str = "gpt") -> Weights:
+    """GPT-2's: normal with deviation 0.02, what is added to the residual path less by sqrt(2 layers), gains of one."""
+    draw, M, F = stream(f"{seed} weights"), config.d_model, config.d_ff
+    residual = 0.02 / math.sqrt(2 * config.num_layers)
+    weights = {
+        "embeddings.token": drawn(draw, 0.02, config.vocab_size, M),
+        "embeddings.position": drawn(draw, 0.02, config.max_positions, M),
+    }
+    for i in range(config.num_layers):
+        layer = {f"self_attention.w_{which}": drawn(draw, 0.02, M, M) for which in "qkv"}
+        layer |= {"self_attention.w_o": drawn(draw, residual, M, M)}
+        layer |= {f"self_attention.b_{which}": torch.zeros(M) for which in "qkvo"}
+        layer |= {"feed_forward.w_1": drawn(draw, 0.02, M, F), "feed_forward.b_1": torch.zeros(F)}
+        layer |= {"feed_forward.w_2": drawn(draw, residual, F, M), "feed_forward.b_2": torch.zeros(M)}
+        for norm in ("self_attention_norm", "feed_forward_norm"):
+            layer |= {f"{norm}.gain": torch.ones(M), f"{norm}.bias": torch.zeros(M)}
+        weights |= {f"layers.{i}.{name}": value for name, value in layer.items()}
+    return weights | {"final_norm.gain": torch.ones(M), "final_norm.bias": torch.zeros(M)}
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean negative log likelihood in nats."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+def causal_losses(model: Model, config: GptConfig, data: Tensor, order: str, tokens: int = TOKENS) -> Iterator[Loss]:
+    """The loss of one batch after the other: every byte but the first of a window is predicted from those before it."""
+    draw, width = stream(order), config.max_positions
+    while True:
+        batch = windows(data, width + 1, tokens // width, draw)
+
+        def loss(weights: Weights, batch: Tensor = batch) -> Tensor:
+            return cross_entropy(model(batch[:, :-1].contiguous(), weights, config), batch[:, 1:])
+
+        yield loss
+
+
+def bits_per_byte(model: Model, weights: Weights, config: GptConfig, name: str) -> float:
+    """What the model needs for the held-out bytes, each predicted from a text that ends before it."""
+    contexts, following = held_out(name, config.max_positions)
+    last = torch.cat([model(piece, weights, config)[:, -1] for piece in contexts.split(64)])
+    return float(cross_entropy(last.float(), following)) / math.log(2)
+
+
+def as_called(implementation: Implementation) -> Model:
+    """An implementation's gpt as a function of torch tensors, without gradients."""
+
+    def model(token_ids: Tensor, weights: Weights, config: GptConfig) -> Tensor:
+        return implementation.call(
+            Case(gpt, "held-out text", (token_ids,), weights, {}, ("float32",), "float32", config=config)
+        )
+
+    return model
+
+
+# --- Baselines --------------------------------------------------------------------------------------------------------
+
+
+class Ngrams:
+    """An interpolated n-gram model of bytes (Witten and Bell 1991): every order smoothed by the next lower one.
+
+    p(b | h) = (count(h b) + kinds(h) p(b | h')) / (count(h) + kinds(h)), h' being h without its first byte and kinds(h)
+    the number of different bytes seen after h; below the unigrams all 256 bytes are alike.
+    """
+
+    def __init__(self, order: int, data: Tensor) -> None:
+        given = bytes(data.tolist())
+        self.order = order
+        self.counts = [Counter(given[i : i + n] for i in range(len(given) - n + 1)) for n in range(1, order + 1)]
+        self.kinds = [Counter(seen[:-1] for seen in counts) for counts in self.counts]
+        self.totals: list[Counter[bytes]] = [Counter() for _ in self.counts]
+        for totals, counts in zip(self.totals, self.counts, strict=True):
+            for seen, count in counts.items():
+                totals[seen[:-1]] += count
+
+    def probability(self, history: bytes, byte: int) -> float:
+        """Of a byte after a history."""
+        p = 1 / BYTES
+        for n in range(self.order):
+            context = history[len(history) - n :]
+            total, kinds = self.totals[n][context], self.kinds[n][context]
+            if total:
+                p = (self.counts[n][context + bytes([byte])] + kinds * p) / (total + kinds)
+        return p
+
+    def bits_per_byte(self, name: str, width: int) -> float:
+        """On the bytes that the models are scored on."""
+        contexts, following = held_out(name, width)
+        pairs = zip(contexts[:, -self.order :].tolist(), following.tolist(), strict=True)
+        return sum(-math.log2(self.probability(bytes(context), byte)) for context, byte in pairs) / len(following)
+
+
+def ngram_bits(order: int, width: int) -> float:
+    """Bits per byte of Moby-Dick's held-out text for an n-gram model of the text that GPT is trained on."""
+    return float(once((order, width), lambda: Ngrams(order, parts("moby_dick")[0]).bits_per_byte("moby_dick", width)))
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+def pretrained(implementation: Implementation, config: GptConfig = SHORT, recipe: Recipe = SHORT_RECIPE) -> Trained:
+    """The implementation's GPT after Moby-Dick; one without gradients gets what the reference has learnt."""
+    if not implementation.differentiates(gpt):
+        return reference_run(config, recipe)
+    if implementation.source.kind == REFERENCE:
+        return reference_run(config, recipe)
+    model = forward(implementation, gpt)
+    return once(("pretrained", implementation.source.given, config), lambda: _on_moby_dick(model, config, recipe))
+
+
+def reference_run(config: GptConfig = SHORT, recipe: Recipe = SHORT_RECIPE) -> Trained:
+    """The reference's own run, with the weights at some steps."""
+    return once(("reference", config), lambda: _on_moby_dick(gpt, config, recipe, keep=CHECKPOINTS))
+
+
+def _on_moby_dick(model: Model, config: GptConfig, recipe: Recipe, **more: Any) -> Trained:
+    data, _ = parts("moby_dick")
+    return train(initial_weights(config), causal_losses(model, config, data, "Moby-Dick"), recipe, **more)
+
+
+def first_losses(config: GptConfig = SHORT, recipe: Recipe = SHORT_RECIPE) -> tuple[list[float], list[float]]:
+    """The reference's losses of the first steps, and the band that float32 leaves around each."""
+
+    def make() -> tuple[list[float], list[float]]:
+        plain = _on_moby_dick(gpt, config, recipe, until=FOLLOWED).losses
+        others = [
+            _on_moby_dick(gpt, config, recipe, until=FOLLOWED, after_step=perturbing(seed)).losses
+            for seed in range(SEEDS_OF_BAND)
+        ]
+        return plain, band_around(plain, others)
+
+    return once(("first losses", config), make)
+
+
+def at_checkpoint(case: Case, step: int) -> Case:
+    """The case with the weights of the reference's run at a step: trained weights are peaky, random ones are not."""
+    return case.changed(f"step {step}", weights=reference_run().kept[step])  # already in the dtype of the case
+
+
+def sizes(config: GptConfig, recipe: Recipe) -> str:
+    """What was trained, in a few words."""
+    count = sum(value.numel() for value in initial_weights(config).values())
+    return f"{count / 1e6:.2f} M parameters, {recipe.steps} steps of {TOKENS} bytes, scored on {SCORED} held-out bytes"
+
+
+# --- Fine-tuning ------------------------------------------------------------------------------------------------------
+
+TEXTS = ("prose", "code", "dialogue")
+TUNING = Recipe(steps=20, rate=2e-3, warm_up=5)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Bits per byte of a text that GPT was not pretrained on: before and after fine-tuning, and from scratch."""
+
+    before: float
+    after: float
+    scratch: float
+    losses: list[float]
+    scratch_losses: list[float]
+
+
+def fine_tuned(implementation: Implementation, name: str, config: GptConfig = SHORT) -> Tuned:
+    """The same steps on the same batches from what was learnt on Moby-Dick and from random weights."""
+    model, start = forward(implementation, gpt), pretrained(implementation).weights
+    runs = [
+        train(weights, causal_losses(model, config, parts(name)[0], name), TUNING)
+        for weights in (start, initial_weights(config))
+    ]
+    scored = as_called(implementation)
+    before, after, scratch = (
+        bits_per_byte(scored, weights, config, name) for weights in (start, *(run.weights for run in runs))
+    )
+    return Tuned(before, after, scratch, runs[0].losses, runs[1].losses)
+
+
+# --- Distillation -----------------------------------------------------------------------------------------------------
+
+STUDENT = GptConfig(BYTES, d_model=48, d_ff=192, num_heads=3, num_layers=1, max_positions=64)
+STUDY = Recipe(steps=300, rate=1e-2, warm_up=10)
+LESSON, TEMPERATURE, SHARE = 32, 2.0, 0.9  # windows that the student is shown, of the teacher, and its part of the loss
+
+
+def distilled(implementation: Implementation, seed: int, share: float) -> float:
+    """Bits per byte of a student that sees little text; `share` of its loss is what its teacher says of that text.
+
+    share T^2 KL(teacher || student) at temperature T, and 1 - share of the usual loss (Hinton et al. 2015, section 2).
+    """
+    model, teacher = forward(implementation, gpt), pretrained(implementation).weights
+    draw, width = stream(f"lesson {seed}"), STUDENT.max_positions
+    lesson = windows(parts("moby_dick")[0], width + 1, LESSON, draw)
+    seen, labels = lesson[:, :-1].contiguous(), lesson[:, 1:]
+    told = (as_called(implementation)(seen, teacher, SHORT) / TEMPERATURE).log_softmax(-1)
+
+    def losses() -> Iterator[Loss]:
+        while True:
+            chosen = torch.from_numpy(draw.permutation(LESSON)[: LESSON // 4])
+
+            def loss(weights: Weights, chosen: Tensor = chosen) -> Tensor:
+                logits = model(seen[chosen], weights, STUDENT)
+                said, wanted = (logits / TEMPERATURE).log_softmax(-1), told[chosen]
+                soft = TEMPERATURE**2 * (wanted.exp() * (wanted - said)).sum(-1).mean()
+                return share * soft + (1 - share) * cross_entropy(logits, labels[chosen])
+
+            yield loss
+
+    student = train(initial_weights(STUDENT, f"student {seed}"), losses(), STUDY).weights
+    return bits_per_byte(as_called(implementation), student, STUDENT, "moby_dick")
