@@ -14,11 +14,14 @@ export HF_HUB_OFFLINE := 1
 
 .PHONY: conform conform-huggingface extras test check docs clean
 
+# The second line trains models with the reference, in the short form of every run: scores, baselines, curves, maps.
 conform: $(READY)  ## judge the bundled implementations; reports/latest/{index.html,report.json,report.md} and a table
 	$(BIN)/python -m pytest -q $(addprefix --impl ,$(BUNDLED))
+	$(BIN)/python -m pytest -q -m short --report-dir reports/training
 
 conform-huggingface: $(EXTRAS)  ## the same for Hugging Face's models, which need an extra
 	$(BIN)/python -m pytest -q $(addprefix --impl ,$(HUGGINGFACE)) --report-dir reports/huggingface
+	$(BIN)/python -m pytest -q --impl metrics_libraries --report-dir reports/metrics
 
 extras: $(EXTRAS)  ## install what some tests and implementations need and most users do not
 

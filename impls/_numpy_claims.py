@@ -106,7 +106,9 @@ def lstm_vjp(x: Array, weights: Weights, cotangent: Array) -> tuple[Array, Weigh
         by_sums["candidate"][:, t] = by_cell * i * (1 - g**2)
         by_sums["output"][:, t] = by_output * squashed * o * (1 - o)
         by_cell = by_cell * f
-        by_output = sum(by_sums[gate][:, t] @ weights[f"{gate}.w_h"].T for gate in _GATES)
+        by_output = np.zeros_like(by_output)
+        for gate in _GATES:
+            by_output = by_output + by_sums[gate][:, t] @ weights[f"{gate}.w_h"].T
     by_x = np.zeros_like(x)
     by_weights: Weights = {}
     for gate, by_sum in by_sums.items():

@@ -216,7 +216,7 @@ COPIER = GptConfig(vocab_size=16, d_model=32, d_ff=128, num_heads=4, num_layers=
 def _gpt_as_initialised(name: str, config: GptConfig, ids: Tensor) -> Case:
     """GPT-2's initial weights: deviation 0.02, biases of zero, gains of one."""
     M, F, V, T = config.d_model, config.d_ff, config.vocab_size, config.max_positions
-    layer = {f"self_attention.w_{which}": (M, M) for which in "qkvo"} | {
+    layer: dict[str, tuple[int, ...]] = {f"self_attention.w_{which}": (M, M) for which in "qkvo"} | {
         f"self_attention.b_{which}": (M,) for which in "qkvo"
     }
     layer |= {
@@ -228,7 +228,7 @@ def _gpt_as_initialised(name: str, config: GptConfig, ids: Tensor) -> Case:
     layer |= {
         f"{norm}.{part}": (M,) for norm in ("self_attention_norm", "feed_forward_norm") for part in ("gain", "bias")
     }
-    shapes = {"embeddings.token": (V, M), "embeddings.position": (T, M)}
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.token": (V, M), "embeddings.position": (T, M)}
     shapes |= {f"layers.{i}.{key}": shape for i in range(config.num_layers) for key, shape in layer.items()}
     shapes |= {"final_norm.gain": (M,), "final_norm.bias": (M,)}
     weights = {
