@@ -1,6 +1,7 @@
 """Mistakes in decoding."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -104,9 +105,7 @@ def logits_have_to_be_above_the_k_th(logits, *, k):
     effect="the least probable words are drawn",
 )  # fmt: skip
 def the_k_smallest_are_kept(logits, *, k):
-    return -top_k_filtered(-logits, k=k).masked_fill(
-        logits > torch.sort(logits, -1).values[..., min(k, logits.shape[-1]) - 1 :][..., :1], math.inf
-    )
+    return torch.where(top_k_filtered(-logits, k=k) == -math.inf, -math.inf, logits)
 
 
 @fault(
@@ -1166,7 +1165,8 @@ def the_length_penalty_is_that_of_wu_and_not_a_power(token_ids, weights, config,
     effect="scores that are already normalized are added to and normalized again",
 )  # fmt: skip
 def scores_are_normalized_at_every_step(token_ids, weights, config, **options):
-    penalty, steps = options.get("length_penalty", 0.0), []
+    penalty = options.get("length_penalty", 0.0)
+    steps: list[Any] = []
 
     def add(scores, logs):
         steps[:] = [1] if len(scores) == 1 and not scores.any() else [*steps, 1]

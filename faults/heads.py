@@ -412,7 +412,7 @@ def logits_that_are_not_allowed_become_zero(start_logits, end_logits, *, allowed
 
 
 @fault(
-    best_span, "heads.span-mask-of-the-first-row", breaks="heads.batch-independence",
+    best_span, "heads.span-mask-of-the-first-row", breaks="heads.question-answering-span-equation",
     effect="every answer is looked for where the first passage is",
 )  # fmt: skip
 def the_passage_of_the_first_row_is_everyones(start_logits, end_logits, *, allowed, max_length, **options):
@@ -861,6 +861,14 @@ def the_first_half_of_the_tags_are_b(tags, *, num_types):
 def types_are_counted_from_one(tags, *, num_types):
     spans = bio_spans(tags, num_types=num_types)
     return torch.where(spans >= 0, spans + torch.tensor([1, 0]), -1)
+
+
+@fault(
+    bio_spans, "heads.entities-none-is-zero", breaks="heads.named-entity-spans-equation",
+    effect="tokens that begin no entity read as one of type 0 that ends at the first token",
+)  # fmt: skip
+def what_begins_no_entity_is_zero(tags, *, num_types):
+    return bio_spans(tags, num_types=num_types).clamp_min(0)
 
 
 @fault(

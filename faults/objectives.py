@@ -1007,7 +1007,9 @@ def the_last_micro_batch_alone_has_a_gradient(logits, labels, *, ignore_id=IGNOR
 # --- Corruption for masked language modelling -------------------------------------------------------------------------
 
 
-def _corrupted(token_ids, chosen, masked, randomized, random_ids, mask_id, ignore_id):
+def _corrupted(token_ids, split, random_ids, mask_id, ignore_id):
+    """Inputs and labels, `split` being what is chosen, masked and randomized."""
+    chosen, masked, randomized = split
     inputs = torch.where(masked, mask_id, torch.where(randomized, random_ids, token_ids))
     return torch.stack((inputs, torch.where(chosen, token_ids, ignore_id)))
 
@@ -1027,7 +1029,7 @@ def all_chosen_tokens_are_masked(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.0, 1.0), (1.0, 1.0))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1038,7 +1040,7 @@ def random_words_are_overwritten_with_the_mask(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.0, 0.9), (1.0, 1.0))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1049,7 +1051,7 @@ def a_tenth_of_what_is_not_masked_is_random(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.0, 0.8), (0.8, 0.82))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1060,7 +1062,7 @@ def what_is_not_masked_is_random(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.0, 0.8), (0.8, 1.0))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1071,7 +1073,7 @@ def what_is_not_masked_is_kept(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.0, 0.8), (1.0, 1.0))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1083,7 +1085,7 @@ def masked_and_random_are_exchanged(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(special, choice, replacement, probability, (0.8, 0.9), (0.0, 0.8))
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1094,7 +1096,7 @@ def kept_tokens_have_no_label(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     _, masked, randomized = _split(special, choice, replacement, probability)
-    return _corrupted(token_ids, masked | randomized, masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (masked | randomized, masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1105,7 +1107,7 @@ def masked_tokens_alone_have_labels(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     _, masked, randomized = _split(special, choice, replacement, probability)
-    return _corrupted(token_ids, masked, masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (masked, masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1116,7 +1118,7 @@ def every_token_is_a_label(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     _, masked, randomized = _split(special, choice, replacement, probability)
-    return _corrupted(token_ids, torch.ones_like(special), masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (torch.ones_like(special), masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1127,7 +1129,7 @@ def labels_are_the_corrupted_tokens(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     chosen, masked, randomized = _split(special, choice, replacement, probability)
-    inputs = _corrupted(token_ids, chosen, masked, randomized, random_ids, mask_id, ignore_id)[0]
+    inputs = _corrupted(token_ids, (chosen, masked, randomized), random_ids, mask_id, ignore_id)[0]
     return torch.stack((inputs, torch.where(chosen, inputs, ignore_id)))
 
 
@@ -1139,7 +1141,7 @@ def labels_are_where_nothing_is_chosen(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     chosen, masked, randomized = _split(special, choice, replacement, probability)
-    return _corrupted(token_ids, ~chosen, masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (~chosen, masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1150,7 +1152,7 @@ def special_tokens_are_chosen_as_any_other(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(torch.zeros_like(special), choice, replacement, probability)
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1161,7 +1163,7 @@ def the_mask_of_special_tokens_is_inverted(
     token_ids, special, choice, replacement, random_ids, *, probability=0.15, mask_id, ignore_id=IGNORED
 ):
     split = _split(~special, choice, replacement, probability)
-    return _corrupted(token_ids, *split, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, split, random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1174,7 +1176,7 @@ def special_tokens_are_masked_without_a_label(
 ):
     _, masked, randomized = _split(torch.zeros_like(special), choice, replacement, probability)
     chosen = ~special & (choice < probability)
-    return _corrupted(token_ids, chosen, masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (chosen, masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1196,7 +1198,7 @@ def the_probability_is_that_of_keeping(
 ):
     split = _split(special, 1 - choice, replacement, 1 - probability)
     chosen = ~special & (choice >= probability)
-    return _corrupted(token_ids, chosen, *(chosen & ~x for x in split[1:]), random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (chosen, *(chosen & ~x for x in split[1:])), random_ids, mask_id, ignore_id)
 
 
 @fault(
@@ -1220,7 +1222,7 @@ def a_draw_of_the_probability_itself_is_enough(
 ):
     chosen = ~special & (choice <= probability)
     masked, randomized = chosen & (replacement < 0.8), chosen & (replacement >= 0.8) & (replacement < 0.9)
-    return _corrupted(token_ids, chosen, masked, randomized, random_ids, mask_id, ignore_id)
+    return _corrupted(token_ids, (chosen, masked, randomized), random_ids, mask_id, ignore_id)
 
 
 @fault(

@@ -1,6 +1,7 @@
 """Mistakes in optimization: Adam, schedules, clipping, loss scaling."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -373,7 +374,7 @@ def the_second_moment_is_the_largest_gradient(gradients, *, betas=(0.9, 0.999), 
 )  # fmt: skip
 def the_largest_second_moment_so_far_is_used(gradients, *, betas=(0.9, 0.999), eps=1e-8):
     class Wrong(_Moments):
-        largest = 0.0
+        largest: Any = 0.0
 
         def direction(self, first, second, gradient, t):
             self.largest = second.clamp_min(self.largest) if t == 1 else torch.maximum(second, self.largest)

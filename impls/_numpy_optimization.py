@@ -124,7 +124,7 @@ def loss_scaled_steps(
         if np.isfinite(scaled).all():
             unscaled = scaled / parameter.dtype.type(scale)
             if max_norm is not None:
-                norm = np.linalg.norm(unscaled)
+                norm = float(np.linalg.norm(unscaled))
                 unscaled = unscaled * parameter.dtype.type(max_norm / max(norm, max_norm))
             parameter, in_a_row = parameter - parameter.dtype.type(lr) * unscaled, in_a_row + 1
         else:

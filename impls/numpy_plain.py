@@ -1354,6 +1354,17 @@ from transpec.impls._numpy_decoding import (  # noqa: E402, F401
     top_p_filtered,
     top_p_filtered_vjp,
 )
+from transpec.impls._numpy_heads import (  # noqa: E402, F401
+    align_labels,
+    best_span,
+    bio_spans,
+    question_answering,
+    question_answering_vjp,
+    sequence_classification,
+    sequence_classification_vjp,
+    token_classification,
+    token_classification_vjp,
+)
 from transpec.impls._numpy_metrics import (  # noqa: E402, F401
     accuracy,
     bits_per_byte,

@@ -208,15 +208,18 @@ def span_noise_mask(length: int, *, density: float = 0.15, mean_span: float = 3.
 @cross_entropy.choice("objectives.no-label", "zero")
 def the_mean_over_no_labels_is_zero(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):  # type: ignore[no-untyped-def]
     """Where no position has a label the loss is zero, and so is its gradient."""
-    losses, labelled = _losses(logits, labels, ignore_id, label_smoothing)
-    return losses.sum() / labelled.sum().clamp_min(1)
+    some = (labels != ignore_id).any()
+    # Some word stands in, for the gradient of NaN is NaN also where it is not chosen.
+    stand_in = torch.where(some, labels, int(ignore_id == 0))
+    return torch.where(some, cross_entropy(logits, stand_in, ignore_id=ignore_id, label_smoothing=label_smoothing), 0.0)
 
 
 @accumulated_loss.choice("objectives.no-label", "zero")
 def the_accumulated_mean_over_no_labels_is_zero(logits, labels, *, ignore_id=IGNORED):  # type: ignore[no-untyped-def]
     """Where no micro-batch has a label the loss is zero, and so is its gradient."""
-    losses, labelled = _losses(logits, labels, ignore_id, 0.0)
-    return losses.sum() / labelled.sum().clamp_min(1)
+    some = (labels != ignore_id).any()
+    stand_in = torch.where(some, labels, int(ignore_id == 0))
+    return torch.where(some, accumulated_loss(logits, stand_in, ignore_id=ignore_id), 0.0)
 
 
 @language_modelling_loss.choice("objectives.causal-language-modelling-after-padding", "skipped")
@@ -231,7 +234,9 @@ def tokens_after_padding_are_not_predicted(logits, token_ids, *, attention_mask=
 @distillation_loss.choice("objectives.distillation-teacher-gradients", "differentiated")
 def the_teacher_has_a_gradient(student_logits, teacher_logits, labels, *, temperature, alpha):  # type: ignore[no-untyped-def]
     """The teacher's logits are differentiated as any other input, and the caller has to detach them."""
-    return _distillation(student_logits, teacher_logits, labels, temperature, alpha)
+    loss = distillation_loss(student_logits, teacher_logits, labels, temperature=temperature, alpha=alpha)
+    of_teacher = _distillation(student_logits.detach(), teacher_logits, labels, temperature, alpha)
+    return loss + (of_teacher - of_teacher.detach())
 
 
 @span_corruption.choice("objectives.span-corruption-final-sentinel", "before-text")
@@ -251,6 +256,16 @@ def cross_entropy_by_log_sum(logits, labels, *, ignore_id=IGNORED, label_smoothi
     log_sum = highest + torch.log(torch.exp(logits - highest).sum(-1, keepdim=True))
     losses, labelled = _losses(logits, labels, ignore_id, label_smoothing, lambda given: given - log_sum)
     return losses.sum() / labelled.sum()
+
+
+@distillation_loss.formulation
+def distillation_by_log_sums(student_logits, teacher_logits, labels, *, temperature, alpha):  # type: ignore[no-untyped-def]
+    """KL = sum p (t - s) - log sum exp t + log sum exp s, t and s being logits; it carries the roundings of both logarithms."""
+    teacher, student = teacher_logits.detach() / temperature, student_logits / temperature
+    of_teacher, of_student = (x - log_softmax(x) for x in (teacher, student))  # log sum exp, at every word
+    p = torch.exp(teacher - of_teacher)
+    divergence = (p * (teacher - student)).sum(-1) - of_teacher[..., 0] + of_student[..., 0]
+    return alpha * temperature**2 * divergence.mean() + (1 - alpha) * cross_entropy(student_logits, labels)
 
 
 def log_softmax(logits: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:

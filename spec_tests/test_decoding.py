@@ -320,7 +320,7 @@ def test_prompt_stays(implementation, case):
 @must("decoding.left-padding", "the contract of attention_mask")
 @cases(decoding.left)
 def test_left_padding(implementation, case):
-    """A prompt that is padded on the left is continued as it is without its padding, positions being counted from its first token."""
+    """A prompt padded on the left is continued as without its padding, positions being counted from its first token."""
     alone, pick = decoding.last_unpadded(case)
     assert_same(implementation, alone, case, pick)
     assert_conforms(implementation, case)
@@ -381,7 +381,7 @@ def test_no_memory(implementation, case):
 @must("decoding.dtype-and-shape", "the contract: filtered logits have the logits' shape and dtype; ids are integers")
 @cases(decoding.on_logits, decoding.every_operation, decoding.draws_alone)
 def test_dtype_and_shape(implementation, case):
-    """Logits and probabilities have the shape and dtype of the logits; ids are integers of 64 bits, in the shape that is asked for."""
+    """Logits and probabilities have the shape and dtype of the logits; ids are integers in the shape asked for."""
     assert_contract(implementation, case)
 
 

@@ -50,8 +50,8 @@ class _Axis:
     def ticks(self) -> list[float]:
         if self.log:
             first, last = math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9)
-            step = max(1, (last - first) // 5)
-            return [10.0**power for power in range(first, last + 1, step)] or [10**self.low, 10**self.high]
+            apart = max(1, (last - first) // 5)
+            return [10.0**power for power in range(first, last + 1, apart)] or [10**self.low, 10**self.high]
         rough = (self.high - self.low) / 4
         size = 10.0 ** math.floor(math.log10(rough))
         step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)

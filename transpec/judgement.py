@@ -370,7 +370,7 @@ def compare(
     for name, value in actuals.items():
         ratios = _ratios(value, expecteds[name], alloweds[name].expand(expecteds[name].shape))
         highest = float(ratios.max()) if ratios.numel() else 0.0
-        if highest > worst:
+        if not highest <= worst:  # a ratio that is not a number passes nothing
             worst = highest
             if not worst <= 1.0:
                 label = f"gradient of {name}" if is_gradient else name

@@ -715,10 +715,16 @@ differentiable = [
     *distributions[:12],
 ]
 
+_laid_out = (top_k[5], top_p[7], temperatures[3], penalties[0], distributions[14], draws_alone[2])
 strided = [
-    *layouts(top_k[5]), *layouts(top_p[7]), *layouts(temperatures[3]), *layouts(penalties[0]), *layouts(distributions[14]), *layouts(draws_alone[2]),
-    *(case for call in (greedy_left[1], beams_left[1]) for case in layouts(call) if "weights" not in case.name and any(word in case.name for word in ("token_ids", "attention_mask"))),
-]  # fmt: skip
+    *(case for call in _laid_out for case in layouts(call)),
+    *(
+        case
+        for call in (greedy_left[1], beams_left[1])
+        for case in layouts(call)
+        if "token_ids" in case.name or "attention_mask" in case.name
+    ),
+]
 _few, _beam = greedy_sizes[2], beams_sizes[2]
 batch_of_zero = [
     *(case.changed("a batch of zero", tuple(each[:0] for each in case.tensors)) for case in every_filter[::2]),
