@@ -21,7 +21,8 @@ def _body(name: str) -> Any:
 def _split(weights: Weights) -> tuple[Weights, Array, Array]:
     """The weights of BERT, and W and b of the classifier."""
     own = ("classifier.w", "classifier.b")
-    return {name: weight for name, weight in weights.items() if name not in own}, *(weights[name] for name in own)
+    of_bert = {name: weight for name, weight in weights.items() if name not in own}
+    return of_bert, weights["classifier.w"], weights["classifier.b"]
 
 
 def _classify(body: str, token_ids: Array, weights: Weights, config: Any, options: dict[str, Any]) -> Array:
