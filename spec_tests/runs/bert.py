@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from transpec.implementations import Implementation
+from transpec.progress import progress
 from transpec.reference.attention import attention_weights, project, split_heads
 from transpec.reference.bert import BertConfig, bert, embed, pool, predict_tokens
 from transpec.reference.layers import encoder_layer, part
@@ -133,6 +134,8 @@ def pretrain(model: Model, *, steps: int = STEPS, seed: int = 0, dtype: torch.dt
     optimiser, schedule = optimiser_of(weights, RATE, STEPS, warm_up=STEPS // 10)
     run = Pretrained(weights)
     for step in range(steps):
+        if step % 10 == 0:
+            progress("pretraining BERT", step, steps)
         if step in CHECKPOINTS:
             run.checkpoints[step] = bare(weights)
         batch, chosen, hidden_tokens = masked(trimmed(pairs.rows(slice(step * BATCH, (step + 1) * BATCH))), step)

@@ -16,6 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from transpec.progress import progress
 from transpec.runs import Curve, Score
 
 Weights = dict[str, Tensor]
@@ -116,6 +117,8 @@ def train(
             torch.nn.utils.clip_grad_norm_(leaves.values(), recipe.clip)
             optimiser.step()
             run.losses.append(float(loss.detach()))
+            if step % 10 == 0:
+                progress("training", step, until or recipe.steps)
             if after_step is not None:
                 after_step(leaves)
     run.weights = detached(leaves)
@@ -173,7 +176,7 @@ def worst_of(losses: list[float], expected: list[float], band: list[float]) -> S
     steps = range(len(expected))
     worst = max(steps, key=lambda step: abs(losses[step] - expected[step]) / band[step])
     return Score(
-        "deviation from the reference's loss", abs(losses[worst] - expected[worst]), "band of rounding", band[worst],
+        "deviation from the reference's loss", abs(losses[worst] - expected[worst]), "the band allowed", band[worst],
         "nats", False, f"step {worst}, the worst of {len(expected)}",
     )  # fmt: skip
 
