@@ -107,9 +107,11 @@ def variants_of(operation: Operation) -> list[tuple]:
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=str)
 def test_the_reference_keeps_to_the_table(operation):
     """All that the reference, its choices and its formulations call, forward and backward, has a rule."""
-    cases = [case.in_dtype("float32") for case in CASES if case.operation is operation]
+    given = [case.in_dtype("float32") for case in CASES if case.operation is operation]
+    # Ids, masks and spans are compared exactly: nothing on the way to them is ever perturbed.
+    cases = [case for case in given[:40] if judgement.oracle(case).is_floating_point()]
     with Names() as names:
-        for case in cases[:40]:
+        for case in cases:
             for variants in variants_of(operation):
                 judgement.evaluate(case, variants)
                 judgement.differentiate(case, variants)
@@ -135,7 +137,7 @@ FUSED = {
     "var": lambda x: x.var(-1),
     "linalg_vector_norm": lambda x: torch.linalg.vector_norm(x, dim=-1),
     "add_": lambda x: x.clone().add_(1),
-    "sort": lambda x: x.sort().values,
+    "cumprod": lambda x: x.cumprod(-1),
 }
 
 
@@ -683,7 +685,11 @@ def narrowest(case: Case) -> str:
 def test_headroom(case):
     """No number on the way to an oracle's result is above a quarter of what any dtype of the case holds."""
     narrow = case.in_dtype(narrowest(case))
-    given = [v.double().abs().nan_to_num(0.0) for v in narrow.flat() if isinstance(v, Tensor) and v.is_floating_point()]
+    if not judgement.oracle(narrow).is_floating_point() or (case.is_floating and not case.differentiable()):
+        pytest.skip("exact, or made of counts, which nobody keeps in a narrow dtype")
+    given = [
+        v.double().abs().nan_to_num(0.0, 0.0) for v in narrow.flat() if isinstance(v, Tensor) and v.is_floating_point()
+    ]
     largest = max([float(v.max()) for v in given if v.numel()], default=0.0)
     largest = max(largest, rounding.largest_intermediate(lambda: judgement.evaluate(narrow, ())))
     assert largest <= PRECISIONS[narrow.dtype].largest / 4

@@ -99,7 +99,8 @@ def reserve(spread: Tensor, *, whole: bool) -> Tensor:
 
 EXACT = """
     abs alias all amax amin any arange argmax argmin as_strided bitwise_and bitwise_not bitwise_or bool broadcast_to cat
-    clamp clamp_min clamp_max clone copy copy_ detach diagonal embedding empty empty_like empty_strided eq equal expand
+    clamp clamp_min clamp_max clone constant_pad_nd copy copy_ detach diagonal embedding empty empty_like empty_strided eq
+    equal expand
     fill fill_ flip floor full full_like gather ge gt index index_select isfinite isinf isnan item le lift_fresh
     logical_and logical_not logical_or logical_xor lt masked_fill max maximum min minimum movedim ne neg new_empty
     new_empty_strided new_full new_ones new_zeros ones ones_like permute relu repeat reshape roll scalar_tensor select
