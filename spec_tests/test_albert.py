@@ -37,7 +37,7 @@ def test_equation(implementation, case):
 @must(
     "albert.embeddings", "Lan et al. 2020, section 3.1, factorized embedding parameterization; google-research/albert"
 )
-@cases(albert.by_hand, albert.projected)
+@cases(albert.by_hand, albert.projected, albert.far)
 def test_embeddings(implementation, case):
     """Rows of three tables are added and normalized at their own size, then projected to d_model, with a bias."""
     assert_conforms(implementation, case)
@@ -108,7 +108,7 @@ def test_bidirectional(implementation, case):
 
 
 @must("albert.attention-mask", "the contract of attention_mask")
-@cases(albert.masked, albert.nothing_hidden)
+@cases(albert.masked, albert.crossed, albert.nothing_hidden)
 def test_attention_mask(implementation, case):
     """No position attends to a token that its sequence's attention mask hides, in no pass through the layer."""
     assert_conforms(implementation, case, bert.tokens_of(case))

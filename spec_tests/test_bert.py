@@ -61,7 +61,7 @@ def test_equation(implementation, case):
 
 
 @must("bert.embeddings", "Devlin et al. 2019, section 3 and figure 2; google-research/bert, embedding_postprocessor")
-@cases(bert.by_hand, bert.no_layers, bert.silent)
+@cases(bert.by_hand, bert.no_layers, bert.silent, bert.far)
 def test_embeddings(implementation, case):
     """Rows of three tables are added as they are, without a factor sqrt(d_model), and then normalized once."""
     assert_conforms(implementation, case)
@@ -139,7 +139,7 @@ def test_bidirectional(implementation, case):
 
 
 @must("bert.attention-mask", "the contract of attention_mask")
-@cases(bert.masked, bert.nothing_hidden)
+@cases(bert.masked, bert.crossed, bert.nothing_hidden)
 def test_attention_mask(implementation, case):
     """No position attends to a token that its sequence's attention mask hides, be it alone in the batch or not."""
     assert_conforms(implementation, case, bert.tokens_of(case))

@@ -55,7 +55,7 @@ def test_embeddings(implementation, case):
 
 
 @must("gpt.norm-placement", "Radford et al. 2018, section 3.1; Radford et al. 2019, section 2.3")
-@cases(gpt.silent, gpt.no_layers, gpt.one_layer, gpt.generic)
+@cases(gpt.silent, gpt.far, gpt.no_layers, gpt.one_layer, gpt.generic)
 def test_norm_placement(implementation, case):
     """With norm_first each sublayer has its norm before it and the stack one more after it; else norms only follow sums."""
     assert_conforms(implementation, case)
@@ -162,7 +162,7 @@ def test_prefix(implementation, case):
 
 
 @must("gpt.attention-mask", "the contract of attention_mask")
-@cases(gpt.masked, gpt.nothing_hidden)
+@cases(gpt.masked, gpt.crossed, gpt.in_steps_crossed, gpt.nothing_hidden)
 def test_attention_mask(implementation, case):
     """No position attends to a token that its sequence's attention mask hides, be it alone in the batch or not."""
     assert_conforms_at_tokens(implementation, case)

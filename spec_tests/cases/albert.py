@@ -114,8 +114,10 @@ epsilon = [
     # A variance near 1e-10 keeps apart 1e-12, 1e-5 and 0.
     model("eps 1e-12 of embeddings near 1e-5", L=1, embedded=1e-5),
 ]
+far = [bert.far_from_zero(model("no layer", V=5, L=0))]
 projected = [*no_layers, sizes[4], sizes[5]]
 shared = [*one_layer, *generic, model("three layers", L=3), model("six layers", B=1, T=3, L=6)]
+shared += [model("thirteen layers", B=1, T=3, V=5, E=3, M=4, F=3, H=2, L=13, P=5)]
 
 # --- Token types, positions, attention masks --------------------------------------------------------------------------
 
@@ -152,6 +154,11 @@ holes = [
     padded("hidden tokens, six sequences of two heads", torch.cat([HOLES, HOLES.flip(0)]), H=2, L=1),
 ]
 masked = [*padded_right, *padded_left, *holes]
+crossed = [
+    padded("hidden tokens, three passes of one head, three types", HOLES, L=3, M=5, H=1, types=3),
+    padded("hidden tokens, 70 tokens, nine heads", bert.LONG, M=18, F=65, H=9, P=71, L=1),
+    bert.loud(padded("hidden tokens", HOLES, L=1)),
+]
 sized = {case.name: case for case in sizes}
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
@@ -179,6 +186,9 @@ large = [
     _with_head("with a head, no types, positions permuted", L=1, token_type_ids=None, position_ids=PERMUTED),
     [padded("with a head, padded on the right", RIGHT, operation) for operation in HEADS],
     [padded("with a head, hidden tokens", HOLES, operation, L=1) for operation in HEADS],
+    _with_head(
+        "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])
+    ),
 ]
 with_heads = [*small, *large]
 pooled, mlm, sop = ([group[place] for group in with_heads] for place in range(3))
@@ -209,7 +219,15 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens: what is given at padding is open, and a cotangent is drawn for it as well.
+# None that hides tokens, but where the first alone is pooled: what is given at padding is open, and a cotangent is
+# drawn for it as well.
+masked_or_positioned = [
+    padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
+    for operation in (albert_pooled, albert_sop)
+]
+masked_or_positioned += [
+    padded("with a head, everything visible", torch.ones(2, 5).bool(), albert_mlm, L=1, position_ids=PERMUTED)
+]
 _with_gradients = [
     *no_layers,
     *shared[:3],
@@ -223,6 +241,7 @@ _with_gradients = [
     transposed_weights(one_layer[0]),
     *small[1],
     *large[0],
+    *masked_or_positioned,
     mlm[-1],
 ]
 differentiable = bert.wide(_with_gradients)

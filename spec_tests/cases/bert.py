@@ -174,6 +174,16 @@ def _silent(case: Case) -> Case:
 
 silent = [_silent(case) for case in (*one_layer, *generic)]
 
+
+def far_from_zero(case: Case, offset: float = 300.0) -> Case:
+    """Embeddings whose mean is large beside what they differ by: a variance that is a difference of squares is lost."""
+    name = "embeddings.position"
+    weights = dict(case.weights or {})
+    return case.changed("far from zero", weights=weights | {name: weights[name] + offset})
+
+
+far = [far_from_zero(model("no layer", V=5, L=0))]
+
 # --- Token types and positions ----------------------------------------------------------------------------------------
 
 typed = [
@@ -230,6 +240,24 @@ holes = [
     padded("one token of each", torch.eye(5).bool(), L=1),
 ]
 masked = [*padded_right, *padded_left, *holes]
+# Tokens beyond 64, heads beyond eight, inner units beyond 64; hidden tokens come in everywhere.
+LONG = torch.arange(70).remainder(torch.tensor([[7], [3]])) != 2
+
+
+def loud(case: Case, factor: float = 300.0) -> Case:
+    """Scores of tens of thousands: softmax without its maximum overflows, and a mask of -10000 does not hide."""
+    weights = {
+        name: value * factor if name.endswith(("self_attention.w_q", "self_attention.w_k")) else value
+        for name, value in (case.weights or {}).items()
+    }
+    return case.changed("loud queries and keys", weights=weights)
+
+
+crossed = [
+    padded("hidden tokens, three layers of one head, three types", HOLES, L=3, M=5, H=1, types=3),
+    padded("hidden tokens, 70 tokens, nine heads", LONG, M=18, F=65, H=9, P=71, L=1),
+    loud(padded("hidden tokens", HOLES, L=1)),
+]
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
@@ -252,6 +280,7 @@ large = [
     of_each(HEADS, "with a head, no types, positions permuted", L=1, token_type_ids=None, position_ids=PERMUTED),
     of_each(HEADS, "with a head, padded on the right", make=lambda *at, **how: padded(at[0], RIGHT, at[1], **how)),
     of_each(HEADS, "with a head, hidden tokens", make=lambda *at, **how: padded(at[0], HOLES, at[1], **how), L=1),
+    of_each(HEADS, "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])),
 ]  # fmt: skip
 with_heads = [*small, *large]
 pooled, mlm, nsp = ([group[place] for group in with_heads] for place in range(3))
@@ -346,7 +375,15 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens: what is given at padding is open, and a cotangent is drawn for it as well.
+# None that hides tokens, but where the first alone is pooled: what is given at padding is open, and a cotangent is
+# drawn for it as well.
+masked_or_positioned = [
+    padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
+    for operation in (bert_pooled, bert_nsp)
+]
+masked_or_positioned += [
+    padded("with a head, everything visible", torch.ones(2, 5).bool(), bert_mlm, L=1, position_ids=PERMUTED)
+]
 _with_gradients = [
     *one_layer,
     *generic,
@@ -362,6 +399,7 @@ _with_gradients = [
     transposed_weights(one_layer[0]),
     *small[1],
     *large[0],
+    *masked_or_positioned,
     mlm[-1],
 ]
 
@@ -447,7 +485,7 @@ def with_other_numbers(case: Case) -> Case:
 
 
 def others_than(case: Case) -> list[Case]:
-    """Calls that a careless memory would take for this one: other ids, other types, other weights, shorter, one sequence."""
+    """Calls that a careless memory would take for this one: another eps, other ids, types, weights."""
     ids, V = case.tensors[0], case.config.vocab_size
     types = case.options["token_type_ids"]
     return [
@@ -456,4 +494,6 @@ def others_than(case: Case) -> list[Case]:
         with_other_numbers(case),
         case.changed("shorter", (ids[:, 2:5],), token_type_ids=types[:, 2:5]),
         last_sequence(case)[0],
+        case.changed("another eps", config=replace(case.config, eps=0.5)),
+        case.changed("another activation", config=replace(case.config, activation="relu")),
     ]

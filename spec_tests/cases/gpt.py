@@ -194,6 +194,16 @@ def _silent(case: Case) -> Case:
 
 silent = [_silent(case) for case in (*one_layer, *generic)]
 
+
+def _far_from_zero(case: Case, offset: float = 300.0) -> Case:
+    """Embeddings whose mean is large beside what they differ by: a variance that is a difference of squares is lost."""
+    name = "embeddings.position"
+    weights = dict(case.weights or {})
+    return case.changed("far from zero", weights=weights | {name: weights[name] + offset})
+
+
+far = [_far_from_zero(model("no layer", V=5, L=0))]
+
 # --- Positions --------------------------------------------------------------------------------------------------------
 
 PERMUTED = torch.tensor([[3, 1, 4, 0, 2], [7, 2, 9, 5, 8]])
@@ -251,6 +261,25 @@ holes = [
 ]
 holed = {case.name: case for case in holes}
 masked = [*padded_right, *padded_left, *holes]
+# Tokens beyond 64, heads beyond eight, inner units beyond 64; hidden tokens come in everywhere.
+LONG = torch.arange(70).remainder(torch.tensor([[7], [3]])) != 2
+
+
+def _loud(case: Case, factor: float = 300.0) -> Case:
+    """Scores of tens of thousands: softmax without its maximum overflows, and a mask of -10000 does not hide."""
+    weights = {
+        name: value * factor if name.endswith(("self_attention.w_q", "self_attention.w_k")) else value
+        for name, value in (case.weights or {}).items()
+    }
+    return case.changed("loud queries and keys", weights=weights)
+
+
+crossed = [
+    padded("hidden tokens, three layers of one head", HOLES, L=3, M=5, H=1, activation="gelu"),
+    padded("hidden tokens, three layers, post-norm", HOLES, L=3, norm_first=False),
+    padded("hidden tokens, 70 tokens, nine heads", LONG, M=18, F=65, H=9, P=71, L=1),
+    _loud(padded("hidden tokens", HOLES, L=1)),
+]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
     for case in (*generic, sized["id 0 among others"], sized["a batch of one"], sized["one token"], positioned[0])
@@ -339,6 +368,12 @@ in_steps_masked = [
     in_pieces(holed["hidden tokens, as many as heads"], 4, 1, 2),
     in_pieces(holed["hidden tokens, six sequences of two heads"], 3, 4),
     in_pieces(holed["hidden tokens at positions counted without them"], 1, 3, 3),
+]
+in_steps_crossed = [
+    in_pieces(crossed[0], 7, name="in one piece"),
+    in_pieces(crossed[1], 3, 2, 2),
+    in_pieces(crossed[2], 60, 1, 6, 1, 2),
+    in_pieces(crossed[3], 4, 3),
 ]
 in_steps_nothing_hidden = [
     in_pieces(nothing_hidden[0], 2, 3),
@@ -538,6 +573,8 @@ _with_gradients = [
     epsilon[0],
 ]
 _with_gradients += [positioned[0], positioned[3], nothing_hidden[0], transposed_weights(one_layer[1])]
+_with_gradients += [stepped["generic, in pieces of 3, 1, 1"], stepped["one layer, post-norm, in pieces of 2, 3"]]
+_with_gradients += [stepped["positions permuted, one layer, in pieces of 1, 1, 3"]]
 differentiable = [replace(case, dtypes=WIDE) for case in _with_gradients]
 
 # --- Changes that properties make -------------------------------------------------------------------------------------
@@ -617,7 +654,7 @@ def with_other_numbers(case: Case) -> Case:
 
 
 def others_than(case: Case) -> list[Case]:
-    """Calls that a careless memory would take for this one: other ids, other weights, shorter, one sequence."""
+    """Calls that a careless memory would take for this one: other ids, weights, lengths, another eps."""
     ids, V = case.tensors[0], case.config.vocab_size
     steps = case.options.get("steps")
     shorter = {} if steps is None else {"steps": (1, 2)}
@@ -628,4 +665,6 @@ def others_than(case: Case) -> list[Case]:
         case.changed("shorter", (ids[:, 2:5],), **shorter),
         case.changed("longer", (torch.cat([ids[:, 1:4].flip(0), ids, ids[:, :1]], -1),), **longer),
         last_sequence(case)[0],
+        case.changed("another eps", config=replace(case.config, eps=0.5)),
+        case.changed("another activation", config=replace(case.config, activation="relu")),
     ]

@@ -57,6 +57,13 @@ def seen(name: str, *shape: int) -> Tensor:
     return booleans(name, *shape) | (torch.arange(shape[-1]) == 0)
 
 
+def steep(case: Case) -> Case:
+    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
+    large = ("attention.w_q", "attention.w_k")
+    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
+    return case.changed("scores of 100 000", weights=weights)
+
+
 # --- Encoder ----------------------------------------------------------------------------------------------------------
 
 encoders = [
@@ -85,6 +92,7 @@ activations = [
     for activation in ("gelu", "gelu_tanh", "relu")
     for first in (False, True)
 ]
+activations += [encoder_case("gelu, 65 inner entries, pre-norm", F=65, activation="gelu", norm_first=True)]
 epsilon = [
     encoder_case("eps 0.5", eps=0.5),
     encoder_case("eps 0.5, pre-norm", eps=0.5, norm_first=True),
@@ -101,6 +109,11 @@ encoder_masks = [
     encoder_case("as many batch items as heads, masked", B=3, mask=seen("encoder heads", 3, 5, 5), H=3),
     encoder_case("six batch items of two heads, masked", B=6, H=2, T=4, mask=seen("encoder six", 6, 4, 4)),
     encoder_case("a batch of one, masked", B=1, mask=seen("encoder alone", 1, 5, 5), norm_first=True),
+    encoder_case("one head, masked", M=7, H=1, mask=seen("encoder one head", 2, 5, 5)),
+    # The first item alone is no sign of what the others are.
+    encoder_case("look-ahead in the first item alone", mask=torch.stack((ahead(5), torch.ones(5, 5).bool()))),
+    encoder_case("65 tokens, nine heads, masked", T=65, M=9, H=9, mask=seen("encoder 65", 2, 65, 65)),
+    steep(encoder_case("unlike per batch item", mask=seen("encoder steep", 2, 5, 5))),
 ]
 encoder_everything_visible = [
     encoder_case("nothing hidden", mask=torch.ones(5, 5, dtype=torch.bool)),
@@ -169,6 +182,10 @@ memory_masks = [
     decoder_case("as many batch items as heads, masked", B=3, memory_mask=seen("memory heads", 3, 1, 7), H=3),
     decoder_case("one query, memory masked", T=1, memory_mask=real(7, 4, width=7).unsqueeze(1)),
     decoder_case("a batch of one, memory masked", B=1, memory_mask=seen("memory alone", 1, 1, 7), norm_first=True),
+    decoder_case("as many batch items as queries, memory masked", B=5, memory_mask=seen("memory rows of five", 5, 7)),
+    decoder_case("one head, both masked", M=7, H=1, self_mask=ahead(5), memory_mask=seen("memory one head", 2, 5, 7)),
+    decoder_case("257 keys, nine heads, masked", B=1, T=2, S=257, M=9, H=9, memory_mask=seen("memory 257", 257)),
+    steep(decoder_case("unlike per batch item", self_mask=ahead(5), memory_mask=seen("memory steep", 2, 5, 7))),
 ]  # fmt: skip
 decoder_everything_visible = [
     decoder_case(
@@ -196,6 +213,10 @@ silent = [
     *(silenced(case, "sublayers silent") for case in (encoders[0], encoders[1], encoders[3], epsilon[0], epsilon[1])),
     *(silenced(case, "sublayers silent") for case in (*decoders[:4], decoders[6], decoders[7])),
 ]
+# A mean far above the deviation, of which a variance taken as a difference of squares leaves nothing.
+silent += [
+    case.changed("a mean of 10 000", (case.tensors[0] + 1e4, *case.tensors[1:])) for case in (silent[0], silent[5])
+]
 half_silent = [
     *(silenced(case, f"{kept} alone", kept) for case in encoders[:2] for kept in ("self_attention", "feed_forward")),
     *(
@@ -219,7 +240,16 @@ def _without_biases(case: Case) -> Case:
     return case.changed("no biases in attention", weights=weights)
 
 
-without_biases = [_without_biases(case) for case in (*encoders[:2], *decoders[4:6])]
+def _without(case: Case, bias: str) -> Case:
+    """One bias missing from every attention, for each may be missing by itself."""
+    weights = {name: value for name, value in (case.weights or {}).items() if not name.endswith(f"attention.{bias}")}
+    return case.changed(f"no {bias}", weights=weights)
+
+
+without_biases = [
+    *(_without_biases(case) for case in (*encoders[:2], *decoders[4:6])),
+    *(_without(case, bias) for case in (encoders[1], decoders[4]) for bias in ("b_q", "b_k", "b_v", "b_o")),
+]
 
 # --- Edges ------------------------------------------------------------------------------------------------------------
 
