@@ -1,5 +1,7 @@
 """Mistakes in ALBERT, its pooler and the heads of its pretraining."""
 
+from typing import Any
+
 import torch
 
 from transpec.catalogue import fault
@@ -225,6 +227,19 @@ def only_the_first_pass_is_given_the_attention_mask(token_ids, weights, config, 
 
 
 @fault(
+    albert, "albert.attention-mask-in-two-passes", breaks="albert.attention-mask",
+    effect="two passes are right; from the third on padding is attended to",
+)  # fmt: skip
+def passes_from_the_third_on_are_not_given_the_attention_mask(
+    token_ids, weights, config, *, token_type_ids=None, attention_mask=None, position_ids=None
+):
+    x = _projected(_normed(_summed(token_ids, weights, token_type_ids, position_ids), weights, config), weights)
+    masked = min(2, config.num_layers)
+    x = _layers(x, weights, config, attention_mask, times=masked)
+    return _layers(x, weights, config, None, times=config.num_layers - masked)
+
+
+@fault(
     albert, "albert.padding-zeroed", breaks="albert.attention-mask",
     effect="padding is attended to, as a token that is zero: more of it, and less of the sentence",
 )  # fmt: skip
@@ -265,6 +280,14 @@ def id_0_is_hidden_where_no_attention_mask_is_given(token_ids, weights, config, 
 )  # fmt: skip
 def the_layer_is_applied_once(token_ids, weights, config, **options):
     return _whole(token_ids, weights, config, times=min(1, config.num_layers), **options)
+
+
+@fault(
+    albert, "albert.twelve-passes", breaks="albert.shared-layer",
+    effect="the number of passes of the base model is the most that there are",
+)  # fmt: skip
+def no_more_than_twelve_passes_are_made(token_ids, weights, config, **options):
+    return _whole(token_ids, weights, config, times=min(12, config.num_layers), **options)
 
 
 @fault(
@@ -347,6 +370,18 @@ def embeddings_are_kept_by_the_shape_of_the_ids(
 
 
 _kept: dict[object, torch.Tensor] = {}
+
+
+@fault(
+    albert_mlm, "albert.activation-kept", breaks="albert.no-memory",
+    effect="a model of the same sizes is taken from a store, whatever its activation",
+)  # fmt: skip
+def the_activation_of_the_first_model_of_its_sizes_stays(token_ids, weights, config, **options):
+    sizes = (config.d_model, config.d_ff, config.embedding_size, config.num_heads, config.num_layers, config.eps)
+    return albert_mlm(token_ids, weights, _configs.setdefault(sizes, config), **options)
+
+
+_configs: dict[object, Any] = {}
 
 
 @fault(

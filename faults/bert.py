@@ -282,6 +282,27 @@ def only_the_first_layer_is_given_the_attention_mask(
 
 
 @fault(
+    bert, "bert.attention-mask-in-two-layers", breaks="bert.attention-mask",
+    effect="models of two layers are right; from the third layer on padding is attended to",
+)  # fmt: skip
+def layers_from_the_third_on_are_not_given_the_attention_mask(
+    token_ids, weights, config, *, token_type_ids=None, attention_mask=None, position_ids=None
+):
+    x, L = _embedded(token_ids, weights, config, token_type_ids, position_ids), config.num_layers
+    x = _layers(x, weights, config, attention_mask, range(min(2, L)))
+    return _layers(x, weights, config, None, range(2, L))
+
+
+@fault(
+    bert, "bert.attention-mask-ignored-by-one-head", breaks="bert.attention-mask",
+    effect="a shortcut for one head, which hands no mask on",
+)  # fmt: skip
+def one_head_is_not_given_the_attention_mask(token_ids, weights, config, *, attention_mask=None, **options):
+    mask = attention_mask if config.num_heads > 1 else None
+    return bert(token_ids, weights, config, attention_mask=mask, **options)
+
+
+@fault(
     bert, "bert.padding-zeroed", breaks="bert.attention-mask",
     effect="padding is attended to, as a token that is zero: more of it, and less of the sentence",
 )  # fmt: skip
@@ -505,6 +526,15 @@ def the_output_bias_is_missing(token_ids, weights, config, **options):
 def the_output_bias_is_in_descending_order(token_ids, weights, config, **options):
     bias = weights["mlm.output_bias"]
     return bert_mlm(token_ids, weights, config, **options) - bias + bias.sort(descending=True).values
+
+
+@fault(
+    bert_mlm, "bert.mlm-types-above-1", breaks="bert.mlm-equation",
+    effect="the head reads another encoder, which knows of two types alone",
+)  # fmt: skip
+def the_mlm_head_takes_types_above_1_for_1(token_ids, weights, config, *, token_type_ids=None, **options):
+    types = None if token_type_ids is None else token_type_ids.clamp_max(1)
+    return bert_mlm(token_ids, weights, config, token_type_ids=types, **options)
 
 
 @fault(

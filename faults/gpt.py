@@ -198,6 +198,19 @@ def only_the_first_layer_is_given_the_attention_mask(
 
 
 @fault(
+    gpt, "gpt.attention-mask-in-two-layers", breaks="gpt.attention-mask",
+    effect="models of two layers are right; from the third layer on padding is attended to",
+)  # fmt: skip
+def layers_from_the_third_on_are_not_given_the_attention_mask(
+    token_ids, weights, config, *, attention_mask=None, position_ids=None
+):
+    x = _embed(token_ids, weights, position_ids)
+    for i in range(config.num_layers):
+        x = _layer(x, weights, config, i, _visible(token_ids, attention_mask if i < 2 else None))
+    return _logits(x, weights, config)
+
+
+@fault(
     gpt, "gpt.padding-zeroed", breaks="gpt.attention-mask",
     effect="padding is attended to, as a token that is zero",
 )  # fmt: skip
@@ -984,6 +997,15 @@ def the_attention_mask_is_ignored_in_pieces(
     token_ids, weights, config, *, steps, attention_mask=None, position_ids=None
 ):
     return gpt_cached(token_ids, weights, config, steps=steps, position_ids=position_ids)
+
+
+@fault(
+    gpt_cached, "gpt.cached-mask-ignored-in-one-piece", breaks="gpt.attention-mask",
+    effect="a prompt that is the whole text goes by a fast path, which has no mask",
+)  # fmt: skip
+def one_piece_is_not_given_the_attention_mask(token_ids, weights, config, *, steps, attention_mask=None, **options):
+    mask = attention_mask if len(steps) > 1 else None
+    return gpt_cached(token_ids, weights, config, steps=steps, attention_mask=mask, **options)
 
 
 @fault(
