@@ -3,7 +3,7 @@
 import torch
 
 from transpec.catalogue import fault
-from transpec.reference.attention import multi_head_attention
+from transpec.reference.attention import merge_heads, multi_head_attention, project, softmax, split_heads
 from transpec.reference.feed_forward import feed_forward
 from transpec.reference.layers import decoder_layer, encoder_layer, part
 from transpec.reference.masks import look_ahead_mask
@@ -266,6 +266,94 @@ def hidden_tokens_are_zeroed_and_attended_to(x, weights, **options):
     return encoder_layer(torch.where(kept, x, 0.0), weights, **{**options, "mask": None})
 
 
+@fault(
+    encoder_layer, "layers.look-ahead-by-the-first-item", breaks="layers.masks",
+    effect="a causal kernel is chosen for a whole batch by the mask of its first item",
+)  # fmt: skip
+def a_batch_is_causal_where_its_first_item_is(x, weights, **options):
+    mask, ahead = options.get("mask"), look_ahead_mask(x.shape[1])
+    if mask is not None and mask.dim() == 3 and mask[:1].shape == ahead[None].shape and torch.equal(mask[0], ahead):
+        options = {**options, "mask": ahead}
+    return encoder_layer(x, weights, **options)
+
+
+@fault(
+    encoder_layer, "layers.biases-all-or-none", breaks="layers.biases",
+    effect="models of which one projection has no bias lose those of the others",
+)  # fmt: skip
+def one_missing_bias_of_attention_drops_all(x, weights, **options):
+    names = [f"self_attention.b_{which}" for which in "qkvo"]
+    complete = all(name in weights for name in names)
+    return encoder_layer(x, {k: v for k, v in weights.items() if complete or k not in names}, **options)
+
+
+def _with_attention(x, weights, options, attend, norm=_norm):
+    """The encoder layer with another self-attention, or other norms."""
+    own, eps = part(weights, "self_attention"), options["eps"]
+    if options.get("norm_first"):
+        x = x + attend(norm(x, weights, "self_attention_norm", eps), own)
+        return x + _feed(norm(x, weights, "feed_forward_norm", eps), weights, options)
+    x = norm(x + attend(x, own), weights, "self_attention_norm", eps)
+    return norm(x + _feed(x, weights, options), weights, "feed_forward_norm", eps)
+
+
+@fault(
+    encoder_layer, "layers.hidden-scores-lose-ten-thousand", breaks="layers.masks",
+    effect="padding shines through as soon as scores are large",
+)  # fmt: skip
+def what_is_hidden_is_ten_thousand_below(x, weights, **options):
+    if (mask := options.get("mask")) is None:
+        return encoder_layer(x, weights, **options)
+
+    def attend(y, own):
+        query, key, value = (split_heads(project(y, own, which), options["num_heads"]) for which in "qkv")
+        seen = mask.broadcast_to(len(y), y.shape[1], y.shape[1]).unsqueeze(1)
+        scores = query @ key.mT / query.shape[-1] ** 0.5 - 1e4 * (~seen).to(y.dtype)
+        return project(merge_heads(softmax(scores) @ value), own, "o")
+
+    return _with_attention(x, weights, options, attend)
+
+
+@fault(
+    encoder_layer, "layers.last-tile-of-keys-dropped", breaks="layers.masks",
+    effect="a kernel that goes through 64 keys at a time leaves out those that fill no tile",
+)  # fmt: skip
+def keys_beyond_the_last_full_64_are_left_out(x, weights, **options):
+    whole = x.shape[1] if x.shape[1] < 64 else x.shape[1] // 64 * 64
+    mask = options.get("mask")
+
+    def attend(y, own):
+        shown = None if mask is None else mask[..., :whole]
+        return multi_head_attention(y, y[:, :whole], y[:, :whole], own, num_heads=options["num_heads"], mask=shown)
+
+    return _with_attention(x, weights, options, attend)
+
+
+@fault(
+    encoder_layer, "layers.variance-in-one-pass", breaks="layers.norm-placement",
+    effect="where the mean is far above the deviation nothing is left of the variance",
+)  # fmt: skip
+def a_variance_is_the_mean_of_squares_less_the_squared_mean(x, weights, **options):
+    def norm(y, w, name, eps):
+        mean = y.mean(-1, keepdim=True)
+        variance = ((y * y).mean(-1, keepdim=True) - mean**2).clamp_min(0)
+        return (y - mean) / torch.sqrt(variance + eps) * w[f"{name}.gain"] + w[f"{name}.bias"]
+
+    def attend(y, own):
+        return multi_head_attention(y, y, y, own, num_heads=options["num_heads"], mask=options.get("mask"))
+
+    return _with_attention(x, weights, options, attend, norm)
+
+
+@fault(
+    encoder_layer, "layers.wide-inner-layer-by-a-kernel-for-relu", breaks="layers.activations",
+    effect="inner layers of more than 64 entries run in a fused kernel that knows ReLU alone",
+)  # fmt: skip
+def a_wide_inner_layer_has_relu(x, weights, **options):
+    wide = weights["feed_forward.w_1"].shape[1] > 64
+    return encoder_layer(x, weights, **{**options, "activation": "relu" if wide else options["activation"]})
+
+
 # --- Decoder layer ----------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +380,17 @@ def _decode(x, memory, weights, options, *, cross=_cross, order=("self", "cross"
 )  # fmt: skip
 def the_decoder_is_post_norm_whatever_is_asked(x, memory, weights, **options):
     return decoder_layer(x, memory, weights, **{**options, "norm_first": False})
+
+
+@fault(
+    decoder_layer, "layers.memory-mask-of-queries-for-padding", breaks="layers.memory-masks",
+    effect="a mask of queries and keys hides per batch item where there are as many items as queries",
+)  # fmt: skip
+def a_memory_mask_with_a_row_for_every_item_is_padding(x, memory, weights, **options):
+    mask = options.get("memory_mask")
+    if mask is not None and mask.dim() == 2 and len(mask) == len(x):
+        options = {**options, "memory_mask": mask.unsqueeze(1)}
+    return decoder_layer(x, memory, weights, **options)
 
 
 @fault(

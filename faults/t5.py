@@ -144,6 +144,25 @@ def ignored_labels_become_id_0(labels, *, start_id, pad_id):
 
 
 @fault(
+    shift_right, "t5.shift-start-of-a-pad-is-0", breaks="t5.shift-equation",
+    effect="a start id that is also the pad id is taken for T5's own, 0",
+)  # fmt: skip
+def a_start_that_is_pad_becomes_0(labels, *, start_id, pad_id):
+    return shift_right(labels, start_id=0 if start_id == pad_id else start_id, pad_id=pad_id)
+
+
+@fault(
+    relative_position_bucket, "t5.bucket-in-16-bits", breaks="t5.bucket-far",
+    effect="distances beyond 32767 come round to near ones",
+)  # fmt: skip
+def distances_are_kept_in_16_bits(relative_position, *, bidirectional, num_buckets, max_distance):
+    return relative_position_bucket(
+        relative_position.to(torch.int16).to(torch.int64),
+        bidirectional=bidirectional, num_buckets=num_buckets, max_distance=max_distance,
+    )  # fmt: skip
+
+
+@fault(
     shift_right, "t5.shift-all-negative", breaks="t5.shift-equation",
     effect="other marks below zero vanish without a word",
 )  # fmt: skip
@@ -571,6 +590,69 @@ def only_the_first_layer_is_given_the_source_mask(token_ids, weights, config, *,
 
 
 @fault(
+    t5_encoder, "t5.source-mask-in-the-first-two-layers", breaks="t5.masks",
+    effect="padding comes in through every layer but the first two",
+)  # fmt: skip
+def only_the_first_two_layers_are_given_the_source_mask(token_ids, weights, config, *, attention_mask=None):
+    return _stack(token_ids, weights, config, own_mask=attention_mask, masked_to=2)
+
+
+@fault(
+    t5_encoder, "t5.gated-without-a-mask", breaks="t5.masks",
+    effect="models of version 1.1 attend to padding",
+)  # fmt: skip
+def a_gated_encoder_is_given_no_mask(token_ids, weights, config, *, attention_mask=None):
+    mask = None if config.activation == "gated_gelu" else attention_mask
+    return t5_encoder(token_ids, weights, config, attention_mask=mask)
+
+
+@fault(
+    t5_encoder, "t5.relative-bias-of-64", breaks="t5.relative-bias",
+    effect="all tokens after the 64th stand at one place",
+)  # fmt: skip
+def the_bias_of_the_64th_token_is_that_of_all_after(token_ids, weights, config, *, attention_mask=None):
+    place = torch.arange(token_ids.shape[-1]).clamp_max(63)
+    return _stack(
+        token_ids, weights, config, own_mask=attention_mask,
+        bias_of=lambda i, bias: bias[:, place][:, :, place],
+    )  # fmt: skip
+
+
+@fault(
+    t5_encoder, "t5.config-kept-by-size", breaks="t5.no-memory",
+    effect="a second model of the same sizes runs with the max_distance of the first",
+)  # fmt: skip
+def the_max_distance_of_the_first_model_of_its_size_is_kept(token_ids, weights, config, *, attention_mask=None):
+    first = _kept.setdefault(replace(config, max_distance=10**6), config)
+    return t5_encoder(token_ids, weights, first, attention_mask=attention_mask)
+
+
+@fault(
+    t5_decoder, "t5.target-mask-transposed", breaks="t5.masks",
+    effect="a mask is taken for one of tokens and sequences where there are as many of both",
+)  # fmt: skip
+def a_square_target_mask_is_transposed(
+    token_ids, memory, weights, config, *, attention_mask=None, decoder_attention_mask=None
+):
+    own = decoder_attention_mask
+    own = own.T if own is not None and len(own) == own.shape[1] else own
+    return t5_decoder(token_ids, memory, weights, config, attention_mask=attention_mask, decoder_attention_mask=own)
+
+
+@fault(
+    t5_decoder, "t5.memory-mask-not-in-deep-decoders", breaks="t5.masks",
+    effect="decoders of three layers and more attend to the source's padding",
+)  # fmt: skip
+def a_decoder_of_three_layers_or_more_does_not_mask_its_memory(
+    token_ids, memory, weights, config, *, attention_mask=None, decoder_attention_mask=None
+):
+    mask = attention_mask if config.num_decoder_layers < 3 else None
+    return t5_decoder(
+        token_ids, memory, weights, config, attention_mask=mask, decoder_attention_mask=decoder_attention_mask
+    )
+
+
+@fault(
     t5_encoder, "t5.id-0-hidden", breaks="t5.everything-visible",
     effect="the word of id 0 is invisible wherever no mask is given",
 )  # fmt: skip
@@ -879,6 +961,26 @@ def the_memory_is_detached(
     return _whole(
         source_ids, target_ids, weights, config, attention_mask, decoder_attention_mask, of_memory=torch.detach
     )
+
+
+@fault(
+    t5, "t5.untied-without-a-memory-mask", breaks="t5.masks",
+    effect="the decoder of version 1.1 attends to the source's padding",
+)  # fmt: skip
+def an_untied_decoder_is_given_no_mask_of_its_memory(
+    source_ids, target_ids, weights, config, *, attention_mask=None, decoder_attention_mask=None
+):
+    if config.tied:
+        return t5(
+            source_ids, target_ids, weights, config,
+            attention_mask=attention_mask, decoder_attention_mask=decoder_attention_mask,
+        )  # fmt: skip
+    table = {"embedding.table": weights["embedding.table"]}
+    memory = t5_encoder(source_ids, table | part(weights, "encoder"), config, attention_mask=attention_mask)
+    x = t5_decoder(
+        target_ids, memory, table | part(weights, "decoder"), config, decoder_attention_mask=decoder_attention_mask
+    )
+    return x @ weights["head"]
 
 
 @fault(

@@ -1,6 +1,7 @@
 """Mistakes in encoder, decoder and Transformer: stacks, masks and tables that are wired wrongly."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -9,7 +10,7 @@ from transpec.reference.embedding import token_embedding
 from transpec.reference.layers import decoder_layer, encoder_layer, part
 from transpec.reference.masks import look_ahead_mask
 from transpec.reference.normalization import layer_norm
-from transpec.reference.transformer import decoder, encoder, transformer
+from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
 
 
 def _encode(token_ids, weights, config, source_mask=None, *, x=None, order=None, norms=True, **changed):
@@ -121,6 +122,55 @@ def only_the_first_encoder_layer_is_masked(token_ids, weights, config, *, source
 
 
 @fault(
+    encoder, "transformer.source-mask-skipped-by-its-end", breaks="transformer.hidden-source-does-not-matter",
+    effect="sequences that are padded on the left are taken for unpadded",
+)  # fmt: skip
+def a_source_mask_that_ends_in_tokens_is_taken_for_none(token_ids, weights, config, *, source_mask=None):
+    if source_mask is not None and source_mask[:, -1].all():
+        source_mask = None
+    return encoder(token_ids, weights, config, source_mask=source_mask)
+
+
+@fault(
+    encoder, "transformer.positions-end-at-64", breaks="transformer.embeddings",
+    effect="all tokens after the 64th stand at one place",
+)  # fmt: skip
+def positions_stay_at_the_last_of_their_table(token_ids, weights, config, *, source_mask=None):
+    own = part(weights, "embedding")
+    x, place = token_embedding(token_ids, own), torch.arange(token_ids.shape[-1])
+    zeros = torch.zeros_like(token_ids[:1])
+    positions = token_embedding(zeros, own)
+    x = x + (positions[:, place.clamp_max(63)] - positions)
+    return _encode(token_ids, weights, config, source_mask, x=x)
+
+
+@fault(
+    encoder, "transformer.final-norm-in-one-pass", breaks="transformer.final-norm",
+    effect="where the mean is far above the deviation nothing is left of the variance",
+)  # fmt: skip
+def the_last_variance_is_the_mean_of_squares_less_the_squared_mean(token_ids, weights, config, *, source_mask=None):
+    x = _encode(token_ids, weights, config, source_mask, norms=False)
+    if not config.norm_first:
+        return x
+    mean = x.mean(-1, keepdim=True)
+    variance = ((x * x).mean(-1, keepdim=True) - mean**2).clamp_min(0)
+    own = part(weights, "final_norm")
+    return (x - mean) / torch.sqrt(variance + config.eps) * own["gain"] + own["bias"]
+
+
+@fault(
+    encoder, "transformer.config-kept-by-size", breaks="transformer.no-memory",
+    effect="a second model of the same sizes runs with the eps of the first",
+)  # fmt: skip
+def the_eps_of_the_first_model_of_its_size_is_kept(token_ids, weights, config, *, source_mask=None):
+    first = _kept.setdefault(replace(config, eps=1.0), config)
+    return encoder(token_ids, weights, first, source_mask=source_mask)
+
+
+_kept: dict[TransformerConfig, TransformerConfig] = {}
+
+
+@fault(
     encoder, "transformer.causal-encoder", breaks="transformer.encoder-equation",
     effect="source words do not see what follows them",
 )  # fmt: skip
@@ -226,6 +276,35 @@ def the_target_mask_does_not_reach_the_decoder(
     token_ids, memory, weights, config, *, target_mask=None, source_mask=None
 ):
     return decoder(token_ids, memory, weights, config, source_mask=source_mask)
+
+
+@fault(
+    decoder, "transformer.target-mask-in-the-first-two-layers", breaks="transformer.hidden-target-does-not-matter",
+    effect="hidden target tokens come in through every layer but the first two",
+)  # fmt: skip
+def only_the_first_two_layers_are_given_the_target_mask(
+    token_ids, memory, weights, config, *, target_mask=None, source_mask=None
+):
+    x = token_embedding(token_ids, part(weights, "embedding"))
+    ahead = look_ahead_mask(token_ids.shape[-1])
+    hides = None if source_mask is None else source_mask.unsqueeze(-2)
+    for i in range(config.num_decoder_layers):
+        seen = ahead if target_mask is None or i > 1 else ahead & target_mask.unsqueeze(-2)
+        x = decoder_layer(
+            x, memory, part(weights, f"layers.{i}"), num_heads=config.num_heads, self_mask=seen, memory_mask=hides,
+            activation=config.activation, eps=config.eps, norm_first=config.norm_first,
+        )  # fmt: skip
+    return _final(x, weights, config)
+
+
+@fault(
+    decoder, "transformer.target-mask-transposed", breaks="transformer.hidden-target-does-not-matter",
+    effect="a mask is taken for one of tokens and sequences where there are as many of both",
+)  # fmt: skip
+def a_square_target_mask_is_transposed(token_ids, memory, weights, config, *, target_mask=None, source_mask=None):
+    if target_mask is not None and len(target_mask) == target_mask.shape[1]:
+        target_mask = target_mask.T
+    return decoder(token_ids, memory, weights, config, target_mask=target_mask, source_mask=source_mask)
 
 
 @fault(

@@ -190,7 +190,7 @@ def test_own_stacks(implementation, case):
 
 
 @must("t5.relative-bias", f"{PAPER}: position embedding parameters are shared across all layers")
-@cases(t5.biased, t5.encoders[:1], t5.decoders[:1], t5.many_layers[:1], t5.many_layers[2:3])
+@cases(t5.biased, t5.biased_at_length, t5.encoders[:1], t5.decoders[:1], t5.many_layers[:1], t5.many_layers[2:3])
 def test_relative_bias(implementation, case):
     """Self-attention of every layer adds the bias of the key's bucket, from one table for all layers of the stack."""
     assert_conforms(implementation, case)
@@ -228,7 +228,7 @@ def test_whole_memory_shows(implementation, case):
 
 
 @must("t5.masks", "the contract of attention_mask and decoder_attention_mask")
-@cases(t5.masked)
+@cases(t5.masked, t5.crossed)
 def test_masks(implementation, case):
     """Nothing attends to what its sequence's mask hides: both stacks to the source, the decoder to the target."""
     assert_conforms(implementation, case, t5.tokens_of(case))

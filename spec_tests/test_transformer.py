@@ -53,7 +53,12 @@ def test_equation(implementation, case):
 
 
 @must("transformer.final-norm", "Xiong et al. 2020, section 3.1, for pre-norm; Vaswani et al. 2017, figure 1")
-@cases(transformer.encoder_without_layers, transformer.decoder_without_layers, transformer.without_layers)
+@cases(
+    transformer.encoder_without_layers,
+    transformer.decoder_without_layers,
+    transformer.without_layers,
+    transformer.with_mean,
+)
 def test_final_norm(implementation, case):
     """A pre-norm stack ends in a norm of its own, with its gain, bias and eps, a post-norm stack in none."""
     assert_conforms(implementation, case)
@@ -67,7 +72,12 @@ def test_layers(implementation, case):
 
 
 @must("transformer.embeddings", "Vaswani et al. 2017, sections 3.4 and 3.5")
-@cases(transformer.encoder_without_layers[:1], transformer.decoder_without_layers[:1], transformer.without_layers[:1])
+@cases(
+    transformer.encoder_without_layers[:1],
+    transformer.decoder_without_layers[:1],
+    transformer.without_layers[:1],
+    transformer.long,
+)
 def test_embeddings(implementation, case):
     """Rows of the table are multiplied by sqrt(d_model) in the embeddings and not in the logits; positions start at 0."""
     assert_conforms(implementation, case)
@@ -110,7 +120,7 @@ def test_whole_source(implementation, case):
 
 
 @must("transformer.hidden-source-does-not-matter", "Vaswani et al. 2017, section 3.2.3; the contract of source_mask")
-@cases(transformer.padded_source)
+@cases(transformer.padded_source, transformer.crossed_source)
 def test_hidden_source_does_not_matter(implementation, case):
     """Other source tokens, or another memory, where the source mask is False leave everything at tokens the same."""
     changed = transformer.with_other_padding(case)
@@ -118,7 +128,7 @@ def test_hidden_source_does_not_matter(implementation, case):
 
 
 @must("transformer.hidden-target-does-not-matter", "the contract of target_mask")
-@cases(transformer.hidden_targets)
+@cases(transformer.hidden_targets, transformer.crossed_target)
 def test_hidden_target_does_not_matter(implementation, case):
     """Other target tokens where the target mask is False leave everything at tokens the same, also at those that follow."""
     changed = transformer.with_other_hidden_targets(case)
@@ -175,7 +185,9 @@ def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
     other = transformer.with_other_numbers(case)
     assert_remembers_nothing(implementation, case, other)
-    assert_no_memory(implementation, case, [other, transformer.last_sequence(case)[0]])
+    assert_no_memory(
+        implementation, case, [other, transformer.with_another_epsilon(case), transformer.last_sequence(case)[0]]
+    )
 
 
 @must("transformer.dtype-and-shape", "the contract: results have the weights' dtype")

@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import EXACT, WIDE, Case, Drawn, layouts, normal
+from transpec.cases import EXACT, WIDE, Case, Drawn, booleans, layouts, normal
 from transpec.reference.t5 import (
     T5Config,
     relative_position_bucket,
@@ -181,6 +181,10 @@ far_away = [
     bucket(f"far beyond the last edge, {name}", torch.tensor([-(10**9), -5000, 5000, 10**9]), bidirectional=both)
     for name, both in DIRECTIONS.items()
 ]
+far_away += [
+    bucket(f"beyond 16 and 32 bits, {name}", torch.tensor([-(2**16), 2**16, -(2**32), 2**32]), bidirectional=both)
+    for name, both in DIRECTIONS.items()
+]
 bucket_layouts = [made for case in (bucket_ranks[2], bucket_ranks[7]) for made in layouts(case)]
 
 # --- Labels -----------------------------------------------------------------------------------------------------------
@@ -188,6 +192,7 @@ bucket_layouts = [made for case in (bucket_ranks[2], bucket_ranks[7]) for made i
 labels = [
     shifted("labels", [[5, 3, 8, 1], [7, 2, 1, 9]], start_id=4, pad_id=6),
     shifted("start is pad", [[5, 3, 8, 1, 2]]),
+    shifted("start is pad and not 0", [[5, -100, 8, 1, 2], [3, 7, 1, -100, -100]], start_id=6, pad_id=6),
     shifted(
         "ignored labels", [[5, 3, 1, -100, -100], [7, -100, 2, -100, 1], [-100, 4, -100, 3, 1]], pad_id=6, start_id=2
     ),
@@ -198,7 +203,7 @@ labels = [
     shifted("labels beyond 32 bits", [[2**31, 2**40 + 3, -100, 1]], start_id=4, pad_id=6),
     shifted("pad and start among labels", [[6, 4, 6, 4, 3]], start_id=4, pad_id=6),
 ]
-label_layouts = layouts(labels[2])
+label_layouts = layouts(labels[3])
 
 # --- Attention --------------------------------------------------------------------------------------------------------
 
@@ -358,6 +363,10 @@ biased = [
     decoder("decoder, 4 buckets", L=1, num_buckets=4, max_distance=3),
     decoder("decoder, 12 buckets to 7", T=11, B=1, L=1, num_buckets=12, max_distance=7),
 ]
+biased_at_length = [
+    encoder("encoder, 70 tokens", B=1, S=70, N=1, **_usual, **FEW),
+    decoder("decoder, 70 tokens", B=1, T=70, S=3, L=1, **_usual, **FEW),
+]
 heads_and_activations = [
     model(f"{activation}, {'tied' if tied else 'untied'}", N=1, L=1, activation=activation, tied=tied)
     for activation in ("relu", "gated_gelu")
@@ -400,6 +409,43 @@ holes = [
     model("hidden source and target", B=3, **_both(HOLES, OWN_HOLES)),
 ]
 masked = [*padded, *holes]
+# Every token sees the first one.
+FIVE = booleans("hidden of five", 5, 5) | (torch.arange(5) == 0)
+
+
+def _steep(case: Case) -> Case:
+    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
+    large = ("attention.w_q", "attention.w_k")
+    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
+    return case.changed("scores of 100 000", weights=weights)
+
+
+# Masks together with what may keep them from layers: their number, one head, gates, a head of its own, sizes alike.
+crossed = [
+    encoder(
+        "encoder of three layers, one head, gated, hidden", H=1, N=3, activation="gated_gelu", attention_mask=HIDING
+    ),
+    decoder("decoder of three layers, one head, hidden", B=3, L=3, H=1, **_both(HOLES, OWN_HOLES)),
+    decoder(
+        "decoder, gated, as many sequences as tokens, hidden",
+        B=5,
+        S=5,
+        L=1,
+        activation="gated_gelu",
+        **_both(FIVE.flip(0), FIVE),
+    ),
+    model(
+        "untied, gated, hidden source and target",
+        B=3,
+        N=1,
+        L=1,
+        tied=False,
+        activation="gated_gelu",
+        **_both(HOLES, OWN_HOLES),
+    ),
+    _steep(encoder("encoder, hidden", N=1, attention_mask=HIDING)),
+    _steep(decoder("decoder, hidden", B=3, L=1, **_both(HOLES, OWN_HOLES))),
+]
 
 
 def _all_seen(case: Case) -> Case:
@@ -478,9 +524,13 @@ in_batches = [encoders[0], decoders[0], models[0], *(case for case in masked if 
 renamed = [encoders[0], decoders[0], models[0], models[3], _named["as many words as entries"]]
 hidden_keys = [masked_attention[0], masked_attention[3], masked_attention[5], masked_attention[8]]
 every_call = [masked_attention[1], encoders[3], decoders[3], models[4], padded[0], padded[3], holes[9], holes[10]]
-every_call += [labels[2], bucket_ranks[2], bucket_ranks[3]]
+every_call += [labels[3], bucket_ranks[2], bucket_ranks[3]]
 shapes = [*every_call, encoders[1], decoders[1], models[1], models[2]]
 remembered = [_named["encoder, one head"], decoders[2], models[3]]
+remembered += [
+    encoder("encoder, 40 tokens", B=1, S=40, N=1, **FEW),
+    decoder("decoder, 40 tokens", B=1, T=40, L=1, **FEW),
+]
 batch_of_zero = [encoder("encoder of a batch of zero", B=0, N=1), decoder("decoder of a batch of zero", B=0, L=1)]
 batch_of_zero += [model("a batch of zero", B=0, N=1, L=1), *attention_of_zero]
 
@@ -660,12 +710,14 @@ def with_other_numbers(case: Case) -> Case:
 
 
 def others_than(case: Case) -> list[Case]:
-    """Calls that a careless memory would take for this one: other inputs, other weights, shorter, one sequence."""
+    """Calls that a careless memory would take for this one: other inputs, other weights, shorter, one sequence, other configs."""
     return [
         case.changed("other inputs", _other_tensors(case)),
         with_other_numbers(case),
         case.changed("shorter", tuple(x[:, 1:4] for x in case.tensors)),
         last_sequence(case)[0],
+        case.changed("another max_distance", config=replace(case.config, max_distance=30)),
+        case.changed("another eps", config=replace(case.config, eps=0.5)),
     ]
 
 

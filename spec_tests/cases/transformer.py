@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import WIDE, Case, Drawn, normal
+from transpec.cases import WIDE, Case, Drawn, booleans, normal
 from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
@@ -161,6 +161,17 @@ decoder_holes = [
     decoding("a batch of one, hidden target tokens within", B=1, target_mask=HOLES[:1], L=1),
 ]  # fmt: skip
 
+# Five sequences of five tokens, of which many are hidden; every token sees the first one.
+MANY = booleans("many hidden tokens", 5, 5) | (torch.arange(5) == 0)
+
+
+def steep(case: Case) -> Case:
+    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
+    large = ("attention.w_q", "attention.w_k")
+    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
+    return case.changed("scores of 100 000", weights=weights)
+
+
 # --- Transformer ------------------------------------------------------------------------------------------------------
 
 translations = [
@@ -191,12 +202,52 @@ holes = [
     ),
     translating("hidden tokens within source and target", T=5, source_mask=HOLES.flip(0), target_mask=HOLES, N=1),
 ]
+# Masks together with what may keep them from layers: their number, one head, sizes alike, padding on the left.
+crossed = [
+    encoding("one head, padded on the left", M=7, H=1, N=1, B=2, mask=real(5, 3, width=5, side="left")),
+    encoding(
+        "hidden tokens within and none at the end, as many sequences as tokens", B=5, mask=MANY | (torch.arange(5) == 4)
+    ),
+    decoding("three layers, one head, hidden target tokens within", L=3, M=7, H=1, target_mask=HOLES),
+    decoding(
+        "as many sequences as tokens, hidden within source and target, pre-norm",
+        B=5,
+        S=5,
+        target_mask=MANY,
+        source_mask=MANY.flip(0),
+        norm_first=True,
+    ),
+    translating("padded on the left", N=1, source_mask=real(5, 3, width=5, side="left"), norm_first=True),
+    translating(
+        "three layers, hidden target tokens within", T=5, N=1, L=3, target_mask=HOLES, source_mask=HOLES.flip(0)
+    ),
+    steep(encoding("hidden tokens within", mask=HOLES, N=1)),
+    steep(decoding("hidden tokens within", S=5, target_mask=HOLES, source_mask=HOLES.flip(0), L=1)),
+]
+crossed_source = [case for case in crossed if "source_mask" in case.options]
+crossed_target = [case for case in crossed if "target_mask" in case.options]
+long = [
+    encoding("no layers, 520 tokens", N=0, B=1, S=520, **TINY),
+    decoding("no layers, 70 tokens", L=0, B=1, T=70, **TINY),
+    translating("65 source tokens, no decoder layers, 70 tokens", N=1, L=0, B=1, S=65, T=70, **TINY),
+]
 without_layers = [
     translating("no layers", N=0, L=0, dtypes=MODEL_DTYPES),
     translating("no layers, pre-norm", N=0, L=0, norm_first=True, dtypes=MODEL_DTYPES),
     translating("no decoder layers", L=0, dtypes=MODEL_DTYPES),
     translating("no encoder layers, pre-norm", N=0, L=2, norm_first=True),
 ]
+
+
+def _with_a_mean(case: Case) -> Case:
+    """Embeddings of means of thousands, far above the deviation: a difference of squares leaves nothing of a variance."""
+    weights = {
+        name: value + 3000 if name == "embedding.table" else value for name, value in (case.weights or {}).items()
+    }
+    return replace(case.changed("a mean of thousands", weights=weights), dtypes=WIDE)
+
+
+with_mean = [_with_a_mean(case) for case in (encoder_without_layers[1], decoder_without_layers[1], without_layers[1])]
 
 
 def quiet(case: Case) -> Case:
@@ -346,6 +397,11 @@ def with_memory_reordered(case: Case) -> Case:
     mask = case.options.get("source_mask")
     more = {} if mask is None else {"source_mask": mask.flip(-1)}
     return case.changed("memory reordered", (ids, memory.flip(1)), **more)
+
+
+def with_another_epsilon(case: Case) -> Case:
+    """A call of the same sizes under another eps."""
+    return case.changed("another eps", config=replace(case.config, eps=0.5))
 
 
 def with_other_numbers(case: Case) -> Case:
