@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 try:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
     from scipy import stats
     from seqeval.metrics import f1_score as entity_f1_score
     from sklearn import metrics
