@@ -539,6 +539,8 @@ beams_penalized = [
         ("four of the longest", 27, 3, (0.0, 1.0, 2.0), {}),
         ("four beams", 24, 3, (0.5, 1.0), {"num_beams": 4}),
         ("two beams", 29, 5, (1.0, 2.0), {"num_beams": 2}),
+        ("prompts longer than what follows", 4, 5, (0.0, 0.5, 1.0), {"T": 7}),
+        ("prompts longer than what follows, EOS 0", 2, 0, (0.5, 1.0), {"T": 7}),
     )
     for value in values
 ]
