@@ -107,6 +107,15 @@ def drawn() -> list[dict[str, Any]]:
     return judged.plots
 
 
+def test_the_table_of_runs_is_no_wider_than_others() -> None:
+    """Long names and large numbers are broken to fit 100 columns."""
+    score = {"name": "a name of many words " * 6, "value": 123456.7, "baseline": 1.0, "unit": "operations", "note": ""}
+    score |= {"higher_is_better": True, "baseline_name": "what a model says that knows nothing at all"}
+    run = {"requirement": "claims.cost-against-length", "case": "", "outcome": "passed", "seconds": 1.0, "plots": []}
+    drawn = reports._scores(reports.Column({"results": [], "runs": [run | {"scores": [score]}]}, "mine", 0), 100)
+    assert max(map(len, drawn.splitlines())) <= 100
+
+
 @pytest.mark.parametrize("index", range(5))
 def test_a_plot_is_well_formed_svg(index: int) -> None:
     """Whatever the names and numbers are, the drawing parses, and every point is a number."""

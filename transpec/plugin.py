@@ -139,6 +139,8 @@ def _run_in_a_worker(config: pytest.Config) -> None:
         and not options.trace
     ):
         options.numprocesses = min(2, os.cpu_count() or 1)  # more would import torch more often than they save
+        if options.markexpr:  # runs of one chapter share what was trained, so they stay in one worker
+            options.dist = "loadgroup"
     if hasattr(options, "maxworkerrestart") and options.maxworkerrestart is None:
         options.maxworkerrestart = str((PATIENCE_WITH_IMPLEMENTATION + 5) * len(_given(config)))
 
@@ -292,6 +294,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.extra_keyword_matches.add(requirement.id)
         if requirement.run:
             item.add_marker(requirement.run)
+            if item.config.pluginmanager.has_plugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group(requirement.chapter))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -511,8 +511,11 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
 
 
 def score_words(value: float | None, unit: str) -> str:
-    """A score in four digits with its unit."""
-    return "not finite" if value is None else f"{value:.4g}{' ' + unit if unit else ''}"
+    """A score in four digits with its unit; large counts in full, for nobody reads powers of ten beside them."""
+    if value is None:
+        return "not finite"
+    number = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"{number} {unit}" if unit else number
 
 
 def _scores(column: Column, width: int) -> str:
@@ -521,8 +524,8 @@ def _scores(column: Column, width: int) -> str:
     for run in column.runs:
         for score in run["scores"]:
             value, baseline = (score_words(score[key], score["unit"]) for key in ("value", "baseline"))
-            name = "\n".join(_wrap(f"{run['requirement']}: {score['name']}", width - 56))
-            rows.append([name, value, baseline, "\n".join(_wrap(score["baseline_name"], 24))])
+            name = "\n".join(_wrap(f"{run['requirement']}: {score['name']}", width - 62))
+            rows.append([name, value, baseline, "\n".join(_wrap(score["baseline_name"], 16))])
     return _grid(["run" if len(rows) else "", "score", "baseline", "of"], rows, left=1) if rows else ""
 
 

@@ -205,6 +205,8 @@ def build(
                 rows.append(row)
         of_this = [case for (source, _), group in cases.items() if source == described["source"] for case in group]
         judged = _judged(described, rows, of_this, register, accepted, selection["partial"])
+        order = [requirement["id"] for requirement in register["requirements"]]
+        of_this.sort(key=lambda case: order.index(case["requirement"]))  # runs end in any order
         reports.append(judged | {"runs": _runs(of_this)})
     requirements = register["requirements"]
     if selection["partial"]:  # what was not selected is not the business of this report

@@ -19,15 +19,18 @@ from transpec.implementations import Implementation
 from transpec.progress import progress
 from transpec.reference.attention import attention_weights, project, split_heads
 from transpec.reference.bert import BertConfig, bert, embed, pool, predict_tokens
+from transpec.reference.heads import best_span
 from transpec.reference.layers import encoder_layer, part
+from transpec.reference.metrics import accuracy, span_f1
 from transpec.reference.normalization import layer_norm
+from transpec.reference.objectives import mask_tokens
 from transpec.runs import Curve, Image, Score, forward, plot
 from transpec.spec_tests.runs import sentences
+from transpec.spec_tests.runs.loop import Weights, layer_weights, norm_weights
 from transpec.spec_tests.runs.sentences import IGNORED, KINDS, MASK, SPECIAL, TAGS, Batch
 
 CONFIG = BertConfig(vocab_size=1800, d_model=64, d_ff=128, num_heads=4, num_layers=2, max_positions=64)
 DEVIATION = 0.07  # of initial weights; the 0.02 of large models makes one of this size learn later
-Weights = dict[str, Tensor]
 Model = Callable[..., Tensor]  # `bert` of an implementation, in torch's graph
 HEADS = ("pooler.", "mlm.", "nsp.", "task.")  # weights that `bert` itself does not have
 
@@ -43,23 +46,14 @@ def initial_weights(config: BertConfig, seed: int) -> Weights:
     def matrix(*shape: int) -> Tensor:
         return DEVIATION * torch.randn(*shape, generator=draw)
 
-    def norm(name: str) -> Weights:
-        return {f"{name}.gain": torch.ones(M), f"{name}.bias": torch.zeros(M)}
-
     weights = {
         "embeddings.token": matrix(config.vocab_size, M),
         "embeddings.position": matrix(config.max_positions, M),
         "embeddings.token_type": matrix(config.num_token_types, M),
-        **norm("embeddings.norm"),
+        **norm_weights("embeddings.norm", M),
     }
     for i in range(config.num_layers):
-        for name in "qkvo":
-            weights[f"layers.{i}.self_attention.w_{name}"] = matrix(M, M)
-            weights[f"layers.{i}.self_attention.b_{name}"] = torch.zeros(M)
-        weights |= norm(f"layers.{i}.self_attention_norm")
-        weights |= {f"layers.{i}.feed_forward.w_1": matrix(M, F), f"layers.{i}.feed_forward.b_1": torch.zeros(F)}
-        weights |= {f"layers.{i}.feed_forward.w_2": matrix(F, M), f"layers.{i}.feed_forward.b_2": torch.zeros(M)}
-        weights |= norm(f"layers.{i}.feed_forward_norm")
+        weights |= {f"layers.{i}.{name}": value for name, value in layer_weights(M, F, matrix, matrix).items()}
     return weights
 
 
@@ -92,14 +86,15 @@ MASKED = 0.2  # of the tokens; a short run learns faster from more than the pape
 
 
 def masked(batch: Batch, seed: int) -> tuple[Batch, Tensor, Tensor]:
-    """Some tokens hidden, 80 % by [MASK], 10 % by any token, 10 % by themselves: the batch, where, and what was there."""
-    draw = torch.Generator().manual_seed(seed)
-    token_ids = batch.token_ids
-    chosen = (torch.rand(token_ids.shape, generator=draw) < MASKED) & (token_ids >= len(SPECIAL))
-    how = torch.rand(token_ids.shape, generator=draw)
-    any_token = torch.randint(len(SPECIAL), CONFIG.vocab_size, token_ids.shape, generator=draw)
-    seen = torch.where(chosen & (how < 0.8), MASK, torch.where(chosen & (how >= 0.9), any_token, token_ids))
-    return Batch(seen, batch.token_type_ids, batch.attention_mask, batch.labels), chosen, token_ids[chosen]
+    """BERT's corruption of a batch: the batch, where something was chosen, and what was there."""
+    draw, token_ids = torch.Generator().manual_seed(seed), batch.token_ids
+    choice, replacement = (torch.rand(token_ids.shape, generator=draw) for _ in range(2))
+    random_ids = torch.randint(len(SPECIAL), CONFIG.vocab_size, token_ids.shape, generator=draw)
+    seen, labels = mask_tokens(
+        token_ids, token_ids < len(SPECIAL), choice, replacement, random_ids, probability=MASKED, mask_id=MASK
+    )
+    chosen = labels != IGNORED
+    return Batch(seen, batch.token_type_ids, batch.attention_mask, batch.labels), chosen, labels[chosen]
 
 
 def optimiser_of(weights: Weights, rate: float, steps: int, warm_up: int) -> tuple[Any, Any]:
@@ -380,42 +375,25 @@ def answer_loss(hidden: Tensor, weights: Weights, batch: Batch) -> Tensor:
 
 def class_score(hidden: Tensor, weights: Weights, batch: Batch) -> float:
     """Accuracy."""
-    return float((class_logits(hidden, weights).argmax(-1) == batch.labels).double().mean())
+    return float(accuracy(class_logits(hidden, weights).argmax(-1), batch.labels, dtype=torch.float64))
 
 
 def answer_score(hidden: Tensor, weights: Weights, batch: Batch) -> float:
-    """Exact match of the best span, whose start is not after its end."""
+    """Exact match of the best span."""
     start, end = places(hidden, weights, batch).unbind(1)
-    T = start.shape[-1]
-    spans = start[:, :, None] + end[:, None, :]  # B T T
-    spans = spans.masked_fill(~torch.ones(T, T, dtype=torch.bool).triu(), -math.inf)
-    best = spans.flatten(1).argmax(-1)
-    found = torch.stack((best // T, best % T), dim=1)
-    return float((found == batch.labels).all(-1).double().mean())
-
-
-def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
-    """The spans of BIO tags, as conlleval reads them: an I that continues no span of its kind begins one."""
-    spans, begun, kind = set(), 0, ""
-    for place, tag in enumerate([*tags, "O"]):
-        if kind and tag != f"I-{kind}":
-            spans.add((begun, place, kind))
-            kind = ""
-        if tag != "O" and not kind:
-            begun, kind = place, tag[2:]
-    return spans
+    found = best_span(start, end, allowed=batch.token_type_ids == 1, max_length=start.shape[-1])
+    return share((found == batch.labels).all(-1))
 
 
 def span_score(hidden: Tensor, weights: Weights, batch: Batch) -> float:
     """Span F1, micro-averaged: a span counts where its words and its kind are right."""
     guessed = tag_logits(hidden, weights).argmax(-1)
-    right = expected = found = 0
-    for tags, labels in zip(guessed, batch.labels, strict=True):
-        words = labels != IGNORED
-        wanted = spans_of([TAGS[tag] for tag in labels[words].tolist()])
-        given = spans_of([TAGS[tag] for tag in tags[words].tolist()])
-        right, expected, found = right + len(wanted & given), expected + len(wanted), found + len(given)
-    return 2 * right / (expected + found) if expected + found else 0.0
+
+    def words(tags: Tensor) -> tuple[tuple[str, ...], ...]:
+        pairs = zip(tags, batch.labels, strict=True)
+        return tuple(tuple(TAGS[tag] for tag in row[labels != IGNORED].tolist()) for row, labels in pairs)
+
+    return float(span_f1(words(guessed), words(batch.labels), dtype=torch.float64))
 
 
 NAMED_ENTITY = Task(

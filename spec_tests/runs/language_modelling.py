@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from transpec.cases import Case
 from transpec.implementations import REFERENCE, Implementation
 from transpec.reference.gpt import GptConfig, gpt
+from transpec.reference.objectives import distillation_loss
 from transpec.runs import forward
 from transpec.spec_tests.runs.loop import (
     SEEDS_OF_BAND,
@@ -26,6 +28,8 @@ from transpec.spec_tests.runs.loop import (
     band_around,
     drawn,
     in_bytes,
+    layer_weights,
+    norm_weights,
     once,
     perturbing,
     stream,
@@ -80,15 +84,9 @@ def initial_weights(config: GptConfig, seed: str = "gpt") -> Weights:
         "embeddings.position": drawn(draw, 0.02, config.max_positions, M),
     }
     for i in range(config.num_layers):
-        layer = {f"self_attention.w_{which}": drawn(draw, 0.02, M, M) for which in "qkv"}
-        layer |= {"self_attention.w_o": drawn(draw, residual, M, M)}
-        layer |= {f"self_attention.b_{which}": torch.zeros(M) for which in "qkvo"}
-        layer |= {"feed_forward.w_1": drawn(draw, 0.02, M, F), "feed_forward.b_1": torch.zeros(F)}
-        layer |= {"feed_forward.w_2": drawn(draw, residual, F, M), "feed_forward.b_2": torch.zeros(M)}
-        for norm in ("self_attention_norm", "feed_forward_norm"):
-            layer |= {f"{norm}.gain": torch.ones(M), f"{norm}.bias": torch.zeros(M)}
+        layer = layer_weights(M, F, partial(drawn, draw, 0.02), partial(drawn, draw, residual))
         weights |= {f"layers.{i}.{name}": value for name, value in layer.items()}
-    return weights | {"final_norm.gain": torch.ones(M), "final_norm.bias": torch.zeros(M)}
+    return weights | norm_weights("final_norm", M)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -259,15 +257,12 @@ LESSON, TEMPERATURE, SHARE = 64, 1.5, 0.9  # windows that the student is shown, 
 
 
 def distilled(implementation: Implementation, seed: int, share: float) -> float:
-    """Bits per byte of a student that sees little text; `share` of its loss is what its teacher says of that text.
-
-    share T^2 KL(teacher || student) at temperature T, and 1 - share of the usual loss (Hinton et al. 2015, section 2).
-    """
+    """Bits per byte of a student that sees little text; `share` of its loss is what its teacher says of that text."""
     model, teacher = forward(implementation, gpt), pretrained(implementation).weights
     draw, width = stream(f"lesson {seed}"), STUDENT.max_positions
     lesson = windows(parts("moby_dick")[0], width + 1, LESSON, draw)
     seen, labels = lesson[:, :-1].contiguous(), lesson[:, 1:]
-    told = (as_called(implementation)(seen, teacher, SHORT) / TEMPERATURE).log_softmax(-1)
+    told = as_called(implementation)(seen, teacher, SHORT)
 
     def losses() -> Iterator[Loss]:
         while True:
@@ -275,9 +270,7 @@ def distilled(implementation: Implementation, seed: int, share: float) -> float:
 
             def loss(weights: Weights, chosen: Tensor = chosen) -> Tensor:
                 logits = model(seen[chosen], weights, STUDENT)
-                said, wanted = (logits / TEMPERATURE).log_softmax(-1), told[chosen]
-                soft = TEMPERATURE**2 * (wanted.exp() * (wanted - said)).sum(-1).mean()
-                return share * soft + (1 - share) * cross_entropy(logits, labels[chosen])
+                return distillation_loss(logits, told[chosen], labels[chosen], temperature=TEMPERATURE, alpha=share)
 
             yield loss
 

@@ -5,6 +5,7 @@ so that two implementations see the same batches in the same order from the same
 """
 
 import gzip
+import importlib
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -44,12 +45,36 @@ def in_bytes(text: str) -> Tensor:
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long()
 
 
+def tokenizers() -> Any:
+    """The library that trains tokenizers, which nothing but runs needs."""
+    try:
+        return importlib.import_module("tokenizers")
+    except ModuleNotFoundError as missing:
+        brings = 'the extra "training" brings it: pip install "transpec[training]"'
+        raise ModuleNotFoundError(f"the library tokenizers is not installed; {brings}") from missing
+
+
 # --- Weights to start from --------------------------------------------------------------------------------------------
 
 
 def drawn(draw: numpy.random.RandomState, deviation: float, *shape: int) -> Tensor:
     """Normal numbers in float32."""
     return torch.from_numpy((draw.standard_normal(shape) * deviation).astype("float32"))
+
+
+def norm_weights(name: str, M: int) -> Weights:
+    """Those of a LayerNorm: gains of one, biases of zero."""
+    return {f"{name}.gain": torch.ones(M), f"{name}.bias": torch.zeros(M)}
+
+
+def layer_weights(M: int, F: int, matrix: Callable[..., Tensor], onto_residual: Callable[..., Tensor]) -> Weights:
+    """Those of an encoder layer; `onto_residual` draws the two matrices whose products are added to the residual path."""
+    layer = {f"self_attention.w_{which}": matrix(M, M) for which in "qkv"}
+    layer |= {"self_attention.w_o": onto_residual(M, M)}
+    layer |= {f"self_attention.b_{which}": torch.zeros(M) for which in "qkvo"}
+    layer |= {"feed_forward.w_1": matrix(M, F), "feed_forward.b_1": torch.zeros(F)}
+    layer |= {"feed_forward.w_2": onto_residual(F, M), "feed_forward.b_2": torch.zeros(M)}
+    return layer | norm_weights("self_attention_norm", M) | norm_weights("feed_forward_norm", M)
 
 
 def leaves_of(weights: Mapping[str, Tensor]) -> Weights:
@@ -73,6 +98,13 @@ class Recipe:
     decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
+
+    def optimiser_of(self, leaves: Weights) -> torch.optim.AdamW:
+        """AdamW on the leaves, its rate to be set step by step."""
+        matrices = [leaf for leaf in leaves.values() if leaf.dim() > 1]
+        others = [leaf for leaf in leaves.values() if leaf.dim() < 2]
+        groups = [{"params": matrices, "weight_decay": self.decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -100,10 +132,7 @@ def train(
 ) -> Trained:
     """Train copies of the weights on one loss after the other, `until` steps of the recipe or all of them."""
     leaves = leaves_of(weights)
-    matrices = [leaf for leaf in leaves.values() if leaf.dim() > 1]
-    others = [leaf for leaf in leaves.values() if leaf.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.rate, betas=recipe.betas)
+    optimiser = recipe.optimiser_of(leaves)
     run, wanted = Trained([], leaves), set(keep)
     with torch.enable_grad():
         for step, loss_of in zip(range(until or recipe.steps), losses, strict=False):

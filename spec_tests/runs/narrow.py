@@ -83,11 +83,7 @@ def in_float16(implementation: Implementation) -> Scaled:
     """
     model, (data, _) = needs(implementation, "float16"), parts("moby_dick")
     masters = leaves_of(initial_weights(SMALL))
-    groups = [
-        {"params": [leaf for leaf in masters.values() if leaf.dim() > 1], "weight_decay": RECIPE.decay},
-        {"params": [leaf for leaf in masters.values() if leaf.dim() < 2], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=RECIPE.rate, betas=RECIPE.betas)
+    optimiser = RECIPE.optimiser_of(masters)
     draw, width = stream("narrow"), SMALL.max_positions
     run, scale = Scaled([], [], 0), FIRST_SCALE
     while len(run.losses) < STEPS:

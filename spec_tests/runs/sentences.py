@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transpec.spec_tests.runs.loop import tokenizers
+
 KINDS = ("country", "language", "currency", "script")
 TAGS = ("O", *(f"{place}-{kind}" for kind in KINDS for place in "BI"))
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
@@ -193,9 +195,7 @@ def corpus() -> Corpus:
 @cache
 def tokenizer() -> Any:
     """The WordPiece tokenizer of the library `tokenizers`, as `data/make_wordpiece.py` trained it on what is read here."""
-    import tokenizers
-
-    return tokenizers.Tokenizer.from_file(str(DATA / "wordpiece.json"))
+    return tokenizers().Tokenizer.from_file(str(DATA / "wordpiece.json"))
 
 
 @cache

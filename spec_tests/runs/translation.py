@@ -14,12 +14,13 @@ from importlib import resources
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
 from transpec.cases import Case
 from transpec.implementations import REFERENCE, Implementation
-from transpec.reference.t5 import T5Config, t5
+from transpec.reference.objectives import PAD as FILLED
+from transpec.reference.objectives import span_corruption
+from transpec.reference.t5 import T5Config, shift_right, t5
 from transpec.runs import forward
 from transpec.spec_tests.runs.loop import (
     SEEDS_OF_BAND,
@@ -32,6 +33,7 @@ from transpec.spec_tests.runs.loop import (
     once,
     perturbing,
     stream,
+    tokenizers,
     train,
 )
 
@@ -103,18 +105,20 @@ def _date(given: dict[str, Any], date: datetime.date) -> Pair:
     return english, german
 
 
-def tokenizer() -> Tokenizer:
+def tokenizer() -> Any:
     """Byte-pair encoding trained on what is trained on, in both languages; the last ids are sentinels."""
     return once("tokenizer", _tokenizer)
 
 
-def _tokenizer() -> Tokenizer:
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.normalizer = normalizers.NFC()
-    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
-    made.decoder = decoders.Metaspace()
+def _tokenizer() -> Any:
+    library = tokenizers()
+    made = library.Tokenizer(library.models.BPE(unk_token="<unk>"))
+    made.normalizer = library.normalizers.NFC()
+    before = [library.pre_tokenizers.Metaspace(), library.pre_tokenizers.Punctuation()]
+    made.pre_tokenizer = library.pre_tokenizers.Sequence(before)
+    made.decoder = library.decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=PIECES - SENTINELS, special_tokens=special, show_progress=False)
+    trainer = library.trainers.BpeTrainer(vocab_size=PIECES - SENTINELS, special_tokens=special, show_progress=False)
     sentences = [PREFIX + english for english, _ in corpus().train] + [german for _, german in corpus().train]
     made.train_from_iterator(sentences, trainer)
     if made.get_vocab_size() != PIECES - SENTINELS:
@@ -170,8 +174,7 @@ def initial_weights(config: T5Config) -> Weights:
 
 def loss_of(model: Model, sources: Tensor, labels: Tensor) -> Loss:
     """Mean cross-entropy of the labels' tokens; the decoder reads them shifted right behind the padding token."""
-    start = torch.full_like(labels[:, :1], PAD)
-    read = torch.cat([start, labels[:, :-1]], -1)
+    read = shift_right(labels, start_id=PAD, pad_id=PAD)
     told = labels.masked_fill(labels == PAD, -100)
 
     def loss(weights: Weights) -> Tensor:
@@ -193,15 +196,10 @@ def corrupted(ids: Sequence[int], draw: Any, rate: float = 0.15, mean_span: floa
     spans = min(max(1, round(hidden / mean_span)), len(ids) - hidden)
     lengths = _cut(hidden, spans, draw)
     gaps = _cut(len(ids) - hidden, spans, draw)  # every span has something before it
-    source: list[int] = []
-    target: list[int] = []
-    at = 0
-    for i, (gap, length) in enumerate(zip(gaps, lengths, strict=True)):
-        sentinel = PIECES - 1 - i
-        source += [*ids[at : at + gap], sentinel]
-        target += [sentinel, *ids[at + gap : at + gap + length]]
-        at += gap + length
-    return [*source, *ids[at:], END], [*target, PIECES - 1 - spans, END]
+    noise = torch.tensor([side for pair in zip(gaps, lengths, strict=True) for side in pair])
+    noise = torch.tensor([False, True]).repeat(spans).repeat_interleave(noise)
+    source, target = span_corruption(torch.tensor(ids), noise, first_sentinel_id=PIECES - 1, eos_id=END)
+    return source[source != FILLED].tolist(), target[target != FILLED].tolist()
 
 
 def _cut(total: int, count: int, draw: Any) -> list[int]:
