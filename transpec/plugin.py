@@ -140,7 +140,7 @@ def _run_in_a_worker(config: pytest.Config) -> None:
     ):
         options.numprocesses = min(2, os.cpu_count() or 1)  # more would import torch more often than they save
         if options.markexpr:  # runs of one chapter share what was trained, so they stay in one worker
-            options.dist = "loadgroup"
+            options.dist = "loadfile"
     if hasattr(options, "maxworkerrestart") and options.maxworkerrestart is None:
         options.maxworkerrestart = str((PATIENCE_WITH_IMPLEMENTATION + 5) * len(_given(config)))
 
@@ -294,8 +294,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.extra_keyword_matches.add(requirement.id)
         if requirement.run:
             item.add_marker(requirement.run)
-            if item.config.pluginmanager.has_plugin("xdist"):
-                item.add_marker(pytest.mark.xdist_group(requirement.chapter))
 
 
 @pytest.hookimpl(tryfirst=True)
