@@ -272,6 +272,15 @@ def test_check_model_says_where_it_diverges(tmp_path: Path) -> None:
     assert "2 of 3 parts of the model passed" in done.output
 
 
+def test_check_model_says_what_an_implementation_lacks(tmp_path: Path) -> None:
+    """An implementation without the model is an error of usage that names the operations it would need."""
+    folder = written(tmp_path, SMALL_GPT, gpt_tensors())
+    (tmp_path / "kernel.py").write_text("def layer_norm(x, weights, *, eps): ...", encoding="utf-8")
+    done = run("-m", "transpec", "check-model", str(folder), f"--impl={tmp_path / 'kernel.py'}")
+    assert (done.status, done.output.count("\n")) == (4, 1)
+    assert "kernel has none of the operations that this model is made of: gpt" in done.output
+
+
 def test_check_model_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     """A folder that holds no model is an error of usage, told in one line."""
     done = run("-m", "transpec", "check-model", str(tmp_path), "--impl=reference")

@@ -16,7 +16,7 @@ from transpec.cases import Case, integers
 from transpec.diagnosis import diagnose
 from transpec.implementations import Implementation, Misbehaviour, UsageError
 from transpec.judgement import NonConformance, assert_conforms
-from transpec.operations import OPERATIONS
+from transpec.operations import OPERATIONS, uses
 
 if TYPE_CHECKING:
     from transpec.reference.checkpoints import Checkpoint, Rung
@@ -79,7 +79,8 @@ def _step(rung: Rung, implementation: Implementation, dtype: str, tokens: int, f
 
 def _diagnosis(case: Case, implementation: Implementation, error: NonConformance) -> list[str]:
     """The faults that explain the first divergence, where a search of the whole catalogue does not take too long."""
-    faults, begun = catalogue.without_memory(), time.perf_counter()
+    faults = [fault for fault in catalogue.without_memory() if uses(case.operation, fault.operation)]
+    begun = time.perf_counter()
     case.operation(*case.arguments(lambda value: value, None)[0], **case.options)
     if (time.perf_counter() - begun) * len(faults) > DIAGNOSIS or error.comparison is None:
         return []
@@ -104,6 +105,12 @@ def case_of(rung: Rung, tokens: int, folder: str) -> Case:
 def check(folder: str, implementation: Implementation, dtype: str | None, tokens: int) -> bool:
     """Print the ladder in every declared dtype, or in one, and say where it first diverges; whether it never does."""
     checkpoint = read(folder)
+    parts = dict.fromkeys(rung.operation for rung in checkpoint.rungs())
+    if not any(implementation.claims(OPERATIONS[name]) for name in parts):
+        raise UsageError(
+            f"check-model: {implementation.name} has none of the operations that this model is made of: "
+            f"{', '.join(parts)}. The specification says how they are called"
+        )
     longest = getattr(checkpoint.config, "max_positions", tokens)
     if not 1 <= tokens <= longest:
         raise UsageError(f"check-model: --tokens must be from 1 to {longest}, got {tokens}")
@@ -134,5 +141,7 @@ def _printed(checkpoint: Checkpoint, implementation: Implementation, dtype: str,
         for id in first.diagnosis:
             print(f"  behaves like {id}: {catalogue.FAULTS[id].text}")
     passed = sum(step.outcome == "passed" for step in judged)
-    print(f"\n  {passed} of {len(judged)} parts of the model passed")
+    claimed = sum(step.outcome != "unclaimed" for step in judged)
+    rest = f"; {len(judged) - claimed} unclaimed" if claimed < len(judged) else ""
+    print(f"\n  {passed} of {claimed} parts of the model passed{rest}")
     return first is None and passed > 0
