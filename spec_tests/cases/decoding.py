@@ -153,9 +153,9 @@ top_p = [
     filtering(top_p_filtered, "p 0.5 of 300 words", logits("300 words p", 2, 300), p=0.5, dtypes=WIDE),
     filtering(
         top_p_filtered,
-        "p 0.999",
+        "p 0.995",
         of_probabilities([0.6, 0.3, 0.07, 0.02, 0.01], [0.01, 0.6, 0.02, 0.07, 0.3]),
-        p=0.999,
+        p=0.995,
         dtypes=WIDE,
     ),
 ]
