@@ -492,7 +492,7 @@ def draws_are_sorted(logits, *, number, seed, **options):
 
 @fault(
     sample, "decoding.sample-argmax", breaks="decoding.sample-equation",
-    seen="Lightning-AI/litgpt#2238", effect="text is greedy whatever the temperature",
+    effect="text is greedy whatever the temperature",
 )  # fmt: skip
 def the_most_probable_is_always_drawn(logits, *, number, seed, **options):
     return sampling_distribution(logits, **options).argmax(-1).expand(number).clone()
@@ -611,7 +611,7 @@ def _greedy(
 
 @fault(
     greedy_decode, "decoding.greedy-runs-past-eos", breaks="decoding.end-of-sequence",
-    seen="awslabs/sockeye#233", effect="text goes on after its end",
+    seen="lucidrains/h-transformer-1d#9", effect="text goes on after its end",
 )  # fmt: skip
 def eos_does_not_end_a_sequence(token_ids, weights, config, **options):
     return greedy_decode(token_ids, weights, config, **{**options, "eos_id": None})
@@ -749,7 +749,7 @@ def the_attention_mask_is_ignored_in_decoding(token_ids, weights, config, **opti
 
 @fault(
     greedy_decode, "decoding.greedy-mask-at-first", breaks="decoding.left-padding",
-    seen="unslothai/unsloth#1066", effect="padding is seen from the second new token on",
+    seen="unslothai/unsloth#2216", effect="padding is seen from the second new token on",
 )  # fmt: skip
 def the_attention_mask_serves_the_first_step_alone(token_ids, weights, config, **options):
     def logits(ids, weights, config, visible, T):
@@ -762,7 +762,7 @@ def the_attention_mask_serves_the_first_step_alone(token_ids, weights, config, *
 
 @fault(
     greedy_decode, "decoding.greedy-positions-of-padding", breaks="decoding.left-padding",
-    seen="huggingface/transformers#21080", effect="short prompts are continued worse, the more padding the worse",
+    seen="unslothai/unsloth#3795", effect="short prompts are continued worse, the more padding the worse",
 )  # fmt: skip
 def positions_count_the_padding_on_the_left(token_ids, weights, config, **options):
     logits = lambda ids, weights, config, visible, T: gpt(ids, weights, config, attention_mask=visible)[:, -1]
@@ -1239,7 +1239,7 @@ def beams_go_on_with_the_score_of_the_best(token_ids, weights, config, **options
 
 @fault(
     beam_search, "decoding.beams-positions-of-padding", breaks="decoding.left-padding",
-    seen="huggingface/transformers#21080", effect="short prompts are continued worse, the more padding the worse",
+    seen="unslothai/unsloth#3795", effect="short prompts are continued worse, the more padding the worse",
 )  # fmt: skip
 def positions_count_the_padding_in_the_search(token_ids, weights, config, **options):
     mask = options.pop("attention_mask", None)

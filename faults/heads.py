@@ -451,7 +451,7 @@ def the_logits_of_start_and_end_are_exchanged(start_logits, end_logits, **option
 
 @fault(
     best_span, "heads.span-not-at-the-first", breaks="heads.question-answering-edges",
-    seen="deepset-ai/FARM#698", effect="an answer at the first token is taken for none",
+    seen="deepset-ai/FARM#564", effect="an answer at the first token is taken for none",
 )  # fmt: skip
 def an_answer_cannot_begin_at_the_first_token(start_logits, end_logits, *, allowed, max_length, **options):
     later = allowed & (torch.arange(allowed.shape[-1]) > 0)
@@ -461,7 +461,7 @@ def an_answer_cannot_begin_at_the_first_token(start_logits, end_logits, *, allow
 
 @fault(
     best_span, "heads.span-not-at-the-last", breaks="heads.question-answering-edges",
-    seen="deepset-ai/FARM#698", effect="an answer at the last token is never found",
+    seen="explosion/spacy-experimental#27", effect="an answer at the last token is never found",
 )  # fmt: skip
 def an_answer_cannot_end_at_the_last_token(start_logits, end_logits, *, allowed, max_length, **options):
     before = allowed & (torch.arange(allowed.shape[-1]) < allowed.shape[-1] - 1)
@@ -487,7 +487,7 @@ def none_is_always_a_candidate(start_logits, end_logits, *, no_answer=False, **o
 
 @fault(
     best_span, "heads.span-threshold-ignored", breaks="heads.question-answering-no-answer",
-    seen="huggingface/transformers#7319", effect="a threshold that was tuned on other data does nothing",
+    effect="a threshold that was tuned on other data does nothing",
 )  # fmt: skip
 def the_threshold_is_zero_whatever_is_given(start_logits, end_logits, *, threshold=0.0, **options):
     return best_span(start_logits, end_logits, **options)

@@ -1033,7 +1033,7 @@ def answers_of_all_examples_are_one_set(predictions, answers, *, dtype):
 
 @fault(
     squad_exact_match, "metrics.squad-exact-match-no-answer-zero", breaks="metrics.squad-no-answer",
-    seen="EleutherAI/lm-evaluation-harness#3843", effect="to say nothing where there is no answer is never right",
+    effect="to say nothing where there is no answer is never right",
 )  # fmt: skip
 def questions_without_an_answer_are_always_wrong(predictions, answers, *, dtype):
     right = [squad_answers(each) != ("",) for each in answers]
@@ -1084,7 +1084,7 @@ def nothing_is_what_is_empty_before_normalization(predictions, answers, *, dtype
 
 @fault(
     squad_exact_match, "metrics.squad-exact-match-empty-answers-count", breaks="metrics.squad-answers-without-words",
-    seen="huggingface/lighteval#1354", effect="saying nothing meets an answer of marks alone",
+    effect="saying nothing meets an answer of marks alone",
 )  # fmt: skip
 def answers_without_words_count_beside_others(predictions, answers, *, dtype):
     return _exact(predictions, answers, dtype, given=lambda right: tuple(map(squad_normalize, right)) or ("",))
@@ -1111,7 +1111,7 @@ def answer_f1_is_in_percent(predictions, answers, *, dtype):
 
 @fault(
     squad_f1, "metrics.squad-f1-not-normalized", breaks="metrics.squad-normalization",
-    seen="neulab/ExplainaBoard#197", effect="words are wrong for a capital or a full stop",
+    effect="words are wrong for a capital or a full stop",
 )  # fmt: skip
 def words_are_compared_as_they_are(predictions, answers, *, dtype):
     return _f1(predictions, answers, dtype, str)
@@ -1281,7 +1281,7 @@ def the_best_answer_is_chosen_for_the_whole_set(predictions, answers, *, dtype):
 
 @fault(
     squad_f1, "metrics.squad-f1-no-answer-zero", breaks="metrics.squad-no-answer",
-    seen="EleutherAI/lm-evaluation-harness#3843", effect="nothing in common: to say nothing where there is no answer is wrong",
+    seen="stanford-crfm/helm#4315", effect="nothing in common: to say nothing where there is no answer is wrong",
 )  # fmt: skip
 def two_empty_texts_have_nothing_in_common(predictions, answers, *, dtype):
     return _f1(predictions, answers, dtype, of_words=lambda a, b: _f1_of_words(a, b) if a or b else 0.0)
@@ -1323,7 +1323,7 @@ def questions_without_an_answer_have_no_f1(predictions, answers, *, dtype):
 
 @fault(
     squad_f1, "metrics.squad-f1-empty-answers-count", breaks="metrics.squad-answers-without-words",
-    seen="huggingface/lighteval#1354", effect="saying nothing meets an answer of marks alone",
+    effect="saying nothing meets an answer of marks alone",
 )  # fmt: skip
 def answers_without_words_are_met_by_nothing(predictions, answers, *, dtype):
     return _f1(predictions, answers, dtype, given=lambda right: tuple(map(squad_normalize, right)) or ("",))

@@ -50,7 +50,7 @@ def losses_are_summed_and_not_averaged(logits, labels, *, ignore_id=IGNORED, lab
 
 @fault(
     cross_entropy, "objectives.mean-over-all-positions", breaks="objectives.mean-over-labels",
-    seen="flagos-ai/FlagGems#73", effect="the more is ignored, the smaller are loss and gradient",
+    seen="tracel-ai/burn#5568", effect="the more is ignored, the smaller are loss and gradient",
 )  # fmt: skip
 def the_sum_is_divided_by_the_number_of_all_positions(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     losses, labelled = _token_losses(log_softmax(logits), labels, ignore_id, label_smoothing)
@@ -82,7 +82,7 @@ def losses_are_summed_in_each_sequence_and_averaged_over_the_batch(
 
 @fault(
     cross_entropy, "objectives.ignored-counted", breaks="objectives.ignored-positions-do-not-matter",
-    seen="k-tahiro/bert-summarizer#41", effect="padding is learnt as word 0",
+    seen="EleutherAI/gpt-neo#45", effect="padding is learnt as word 0",
 )  # fmt: skip
 def ignored_positions_are_taken_for_word_zero(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     return _token_losses(log_softmax(logits), labels, ignore_id, label_smoothing)[0].mean()
@@ -90,7 +90,7 @@ def ignored_positions_are_taken_for_word_zero(logits, labels, *, ignore_id=IGNOR
 
 @fault(
     cross_entropy, "objectives.ignore-id-by-default", breaks="objectives.ignore-id",
-    seen="flagos-ai/FlagGems#73", effect="with another ignore id padding is learnt",
+    seen="lucidrains/DALLE-pytorch#57", effect="with another ignore id padding is learnt",
 )  # fmt: skip
 def only_minus_100_is_ignored(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     return cross_entropy(logits, labels, label_smoothing=label_smoothing)
@@ -201,7 +201,7 @@ def the_logarithm_is_of_a_probability_plus_1e_9(logits, labels, *, ignore_id=IGN
 
 @fault(
     cross_entropy, "objectives.log-of-softmax", breaks="objectives.cross-entropy-stability",
-    seen="harvardnlp/annotated-transformer#38", effect="infinite where a probability is zero in its dtype",
+    seen="harvardnlp/annotated-transformer#109", effect="infinite where a probability is zero in its dtype",
 )  # fmt: skip
 def the_logarithm_is_of_a_probability_that_may_be_zero(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     log_p = torch.log(torch.exp(log_softmax(logits)))
@@ -294,7 +294,7 @@ def what_is_longer_is_cut(logits, labels, *, ignore_id=IGNORED, label_smoothing=
 
 @fault(
     cross_entropy, "objectives.labels-changed", breaks="objectives.inputs-untouched",
-    seen="oobabooga/textgen#4031", effect="the next use of the labels learns padding as word 0",
+    seen="NVIDIA-NeMo/Automodel#3917", effect="the next use of the labels learns padding as word 0",
 )  # fmt: skip
 def ignored_labels_are_overwritten_with_zero(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     loss = cross_entropy(logits, labels, ignore_id=ignore_id, label_smoothing=label_smoothing)
@@ -415,7 +415,7 @@ def the_smoothing_is_taken_for_the_confidence(logits, labels, *, ignore_id=IGNOR
 
 @fault(
     cross_entropy, "objectives.smoothing-of-ignored", breaks="objectives.label-smoothing",
-    seen="k-tahiro/bert-summarizer#41", effect="padding is pulled to the even distribution and counts",
+    seen="pytorch/pytorch#73205", effect="padding is pulled to the even distribution and counts",
 )  # fmt: skip
 def the_smoothed_part_is_averaged_over_ignored_positions_too(logits, labels, *, ignore_id=IGNORED, label_smoothing=0.0):
     log_p = log_softmax(logits)
@@ -537,7 +537,7 @@ def the_attention_mask_is_that_of_the_predicting_position(logits, token_ids, *, 
 @fault(
     language_modelling_loss, "objectives.attention-mask-shifted-twice",
     breaks="objectives.causal-language-modelling-equation",
-    seen="huggingface/trl#976", effect="the last token of each padded sequence, its EOS, is never learnt",
+    effect="the last token of each padded sequence, its EOS, is never learnt",
 )  # fmt: skip
 def the_last_visible_token_is_not_predicted(logits, token_ids, *, attention_mask=None):
     if attention_mask is not None:
@@ -857,7 +857,7 @@ def the_soft_part_is_the_squared_difference_of_logits(student_logits, teacher_lo
 
 @fault(
     distillation_loss, "objectives.distillation-student-taught-by-itself", breaks="objectives.distillation-equation",
-    seen="labmlai/annotated_deep_learning_paper_implementations#66", effect="labels are said to be learnt, by the teacher",
+    effect="labels are said to be learnt, by the teacher",
 )  # fmt: skip
 def the_loss_of_the_labels_is_the_teachers(student_logits, teacher_logits, labels, *, temperature, alpha):
     soft = _divergence(teacher_logits.detach(), student_logits, temperature)

@@ -550,7 +550,7 @@ def all_steps_have_the_rate_of_the_first(parameter, gradients, learning_rates, *
 
 @fault(
     adam, "optimization.adam-rate-of-the-step-before", breaks="optimization.adam-learning-rates",
-    seen="tugstugi/pytorch-saltnet#7", effect="the first two steps share a rate, and all later ones lag behind",
+    effect="the first two steps share a rate, and all later ones lag behind",
 )  # fmt: skip
 def every_step_has_the_rate_of_the_one_before(parameter, gradients, learning_rates, **options):
     rates = torch.cat([learning_rates[:1], learning_rates[:-1]])
@@ -559,7 +559,7 @@ def every_step_has_the_rate_of_the_one_before(parameter, gradients, learning_rat
 
 @fault(
     adam, "optimization.adam-rate-of-the-next-step", breaks="optimization.adam-learning-rates",
-    seen="OpenNMT/OpenNMT-py#1666", effect="the schedule is advanced before the step",
+    seen="ThilinaRajapakse/pytorch-transformers-classification#21", effect="the schedule is advanced before the step",
 )  # fmt: skip
 def every_step_has_the_rate_of_the_next(parameter, gradients, learning_rates, **options):
     return adam(parameter, gradients, torch.cat([learning_rates[1:], learning_rates[-1:]]), **options)
@@ -866,7 +866,7 @@ def the_warm_up_takes_4000_steps_whatever_is_given(steps, *, d_model, warmup_ste
 
 @fault(
     noam_schedule, "optimization.noam-for-ever", breaks="optimization.noam-equation",
-    seen="facebookresearch/ParlAI#4384", effect="the rate rises for ever",
+    effect="the rate rises for ever",
 )  # fmt: skip
 def the_warm_up_never_ends(steps, *, d_model, warmup_steps, dtype):
     return (d_model**-0.5 * steps.to(torch.float64) * warmup_steps**-1.5).to(dtype)
@@ -890,7 +890,7 @@ def the_rate_stays_after_the_warm_up(steps, *, d_model, warmup_steps, dtype):
 
 @fault(
     noam_schedule, "optimization.noam-decay-from-the-peak", breaks="optimization.noam-equation",
-    seen="tensorflow/tensor2tensor#517", effect="the decay counts its steps from the end of the warm-up",
+    effect="the decay counts its steps from the end of the warm-up",
 )  # fmt: skip
 def the_decay_counts_from_the_end_of_the_warm_up(steps, *, d_model, warmup_steps, dtype):
     rate = noam_schedule(steps, d_model=d_model, warmup_steps=warmup_steps, dtype=dtype)
@@ -980,7 +980,7 @@ def the_linear_rate_is_negative_after_the_end(steps, *, peak, warmup_steps, tota
 
 @fault(
     linear_schedule, "optimization.linear-without-decay", breaks="optimization.linear-equation",
-    effect="the rate stays at its peak",
+    seen="facebookresearch/ParlAI#4384", effect="the rate stays at its peak",
 )  # fmt: skip
 def the_linear_rate_stays_after_the_warm_up(steps, *, peak, warmup_steps, total_steps, dtype):
     before = steps.clamp_max(warmup_steps)
@@ -1365,7 +1365,8 @@ def gradients_that_are_clipped_are_not_unscaled(parameter, gradients, **options)
 
 @fault(
     loss_scaled_steps, "optimization.loss-scaling-unscaled-twice", breaks="optimization.loss-scaling-unscaled",
-    seen="NVIDIA/apex#1512", effect="gradients are far too small wherever clipping has unscaled them before",
+    seen="Lightning-AI/pytorch-lightning#15555",
+    effect="gradients are far too small wherever clipping has unscaled them before",
 )  # fmt: skip
 def gradients_are_unscaled_twice(parameter, gradients, **options):
     class Wrong(_Scaled):

@@ -116,7 +116,7 @@ def _average_ranks(x: Array) -> Array:
 
 
 def spearman(x: Array, y: Array) -> Array:
-    """Pearson's correlation of average ranks. Spearman 1904; Kendall 1948, section 3.7."""
+    """Pearson's correlation of average ranks. Spearman 1904; Kendall 1948, chapter 3."""
     _together(x, y)
     return pearson(_average_ranks(x), _average_ranks(y)).astype(x.dtype)
 

@@ -141,7 +141,7 @@ def _check_teacher(student: Array, teacher: Array) -> None:
 
 
 def accumulated_loss(logits: Array, labels: Array, *, ignore_id: int = -100) -> Array:
-    """The token losses of all micro-batches over the number of all their labels. Ott et al. 2018, section 3.2.
+    """The token losses of all micro-batches over the number of all their labels. Ott et al. 2018.
 
     logits (N, batch, T, V), labels (N, batch, T); returns ().
     """

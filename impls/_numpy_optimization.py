@@ -1,7 +1,7 @@
 """Optimizers, schedules, clipping and loss scaling in plain numpy, written from the papers.
 
 Kingma & Ba 2015, "Adam"; Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", and 2017, "SGDR"; Vaswani et
-al. 2017, section 5.3; Devlin et al. 2019, section A.2; Pascanu et al. 2013, "On the difficulty of training recurrent
+al. 2017, section 5.3; Devlin et al. 2019, appendix A.2; Pascanu et al. 2013, "On the difficulty of training recurrent
 neural networks"; Micikevicius et al. 2018, "Mixed Precision Training".
 """
 

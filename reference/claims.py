@@ -23,7 +23,7 @@ def rnn(x: Float[Tensor, "B T M"], weights: Weights) -> Float[Tensor, "B T F"]:
     return torch.stack(states, 1)
 
 
-@operation("Hochreiter & Schmidhuber 1997, section 4; Gers et al. 2000, equations 3 to 7, for the forget gate")
+@operation("Hochreiter & Schmidhuber 1997, section 4; Gers et al. 2000 for the forget gate")
 def lstm(x: Float[Tensor, "B T M"], weights: Weights) -> Float[Tensor, "B T F"]:
     r"""c_t = f_t c_{t-1} + i_t g_t, h_t = o_t tanh(c_t), c_0 = h_0 = 0: the outputs h_1, ..., h_T.
 

@@ -15,7 +15,7 @@ from transpec.reference.gpt import GptConfig, gpt
 from transpec.reference.layers import Weights
 
 
-@operation("Hinton et al. 2015, section 2, equation 1; Holtzman et al. 2020, section 5.2, equation 4")
+@operation("Hinton et al. 2015, section 2, equation 1; Holtzman et al. 2020, section 3.3, equation 4")
 def temperature_scaled(logits: Float[Tensor, "... V"], *, temperature: float) -> Float[Tensor, "... V"]:
     """Logits over the temperature: below 1 their softmax gets sharper, above 1 flatter.
 
@@ -26,7 +26,7 @@ def temperature_scaled(logits: Float[Tensor, "... V"], *, temperature: float) ->
     return logits / temperature
 
 
-@operation("Fan et al. 2018, section 5.4; Holtzman et al. 2020, section 5.1")
+@operation("Fan et al. 2018, section 5.4; Holtzman et al. 2020, section 3.2")
 def top_k_filtered(logits: Float[Tensor, "... V"], *, k: int) -> Float[Tensor, "... V"]:
     """The k largest logits of a row as they are, minus infinity in place of the others.
 
@@ -74,7 +74,7 @@ def repetition_penalized(
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-@operation("Holtzman et al. 2020, sections 3.1, 5.1 and 5.2")
+@operation("Holtzman et al. 2020, sections 3.1 to 3.3")
 def sampling_distribution(
     logits: Float[Tensor, "... V"], *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> Float[Tensor, "... V"]:
@@ -91,7 +91,7 @@ def sampling_distribution(
     return softmax(scores)
 
 
-@operation("Holtzman et al. 2020, section 2.2; draws are the implementation's own")
+@operation("Holtzman et al. 2020, section 3; draws are the implementation's own")
 def sample(
     logits: Float[Tensor, "V"],
     *,

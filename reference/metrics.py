@@ -94,7 +94,7 @@ def an_absent_class_is_left_out(predictions, labels, *, num_classes, dtype):  # 
     return (of_all * num_classes / wide(present)).to(dtype)
 
 
-@operation("Matthews 1975; Gorodkin 2004, equation 8")
+@operation("Matthews 1975; Gorodkin 2004")
 def matthews(predictions: Int[Tensor, "N"], labels: Int[Tensor, "N"], *, dtype: torch.dtype) -> Float[Tensor, ""]:
     r"""R = (c s - sum_k p_k t_k) / sqrt((s^2 - sum_k p_k^2) (s^2 - sum_k t_k^2)), from -1 to 1.
 
@@ -133,7 +133,7 @@ def the_correlation_of_a_constant_is_zero(x, y):  # type: ignore[no-untyped-def]
     return torch.where(constant, 0.0, pearson(x, y))
 
 
-@operation("Spearman 1904; Kendall 1948, section 3.7, for ties")
+@operation("Spearman 1904; Kendall 1948, chapter 3, for ties")
 def spearman(x: Float[Tensor, "N"], y: Float[Tensor, "N"]) -> Float[Tensor, ""]:
     """Pearson's correlation of the ranks of x and of y; equal numbers share the mean of the ranks that they take.
 

@@ -85,7 +85,7 @@ def distillation_loss(
     return _distillation(student_logits, teacher_logits.detach(), labels, temperature, alpha)
 
 
-@operation("Ott et al. 2018, section 3.2: accumulated gradients are those of one large batch")
+@operation("Ott et al. 2018: accumulated gradients are those of one large batch")
 def accumulated_loss(
     logits: Float[Tensor, "N B T V"], labels: Int[Tensor, "N B T"], *, ignore_id: int = IGNORED
 ) -> Float[Tensor, ""]:
@@ -181,7 +181,7 @@ def span_corruption(
     return torch.tensor([row + [PAD] * (len(tokens) + 3 - len(row)) for row in rows])  # 2 T+3
 
 
-@operation("Raffel et al. 2020, section 3.1.4; its published code, random_spans_noise_mask")
+@operation("Raffel et al. 2020, section 3.3.4; its published code, random_spans_noise_mask")
 def span_noise_mask(length: int, *, density: float = 0.15, mean_span: float = 3.0, seed: int) -> Bool[Tensor, "T"]:
     r"""Which tokens are noise: n = round(`length` density) of them in k = round(n / mean_span) spans, both at least 1.
 

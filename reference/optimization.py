@@ -153,7 +153,7 @@ def noam_schedule(
     return rate.to(dtype)
 
 
-@operation("Devlin et al. 2019, section A.2; Hugging Face Transformers, get_linear_schedule_with_warmup")
+@operation("Devlin et al. 2019, appendix A.2; Hugging Face Transformers, get_linear_schedule_with_warmup")
 def linear_schedule(
     steps: Int[Tensor, "N"], *, peak: float, warmup_steps: int, total_steps: int, dtype: torch.dtype
 ) -> Float[Tensor, "N"]:

@@ -44,14 +44,14 @@ def test_temperature_equation(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("decoding.temperature-one", "Holtzman et al. 2020, section 5.2")
+@must("decoding.temperature-one", "Holtzman et al. 2020, section 3.3")
 @cases(decoding.temperature_one)
 def test_temperature_one(implementation, case):
     """A temperature of 1 changes nothing."""
     assert_conforms(implementation, case)
 
 
-@must("decoding.top-k-equation", "Fan et al. 2018, section 5.4; Holtzman et al. 2020, section 5.1")
+@must("decoding.top-k-equation", "Fan et al. 2018, section 5.4; Holtzman et al. 2020, section 3.2")
 @cases(decoding.top_k)
 def test_top_k_equation(implementation, case):
     """The k largest logits of a row stay as they are, and minus infinity stands for all others."""
@@ -133,7 +133,7 @@ def test_repetition_penalty_nothing(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("decoding.distribution-equation", "Holtzman et al. 2020, sections 3.1, 5.1 and 5.2; the contract of their order")
+@must("decoding.distribution-equation", "Holtzman et al. 2020, sections 3.1 to 3.3; the contract of their order")
 @cases(decoding.distributions)
 def test_distribution_equation(implementation, case):
     """Temperature, then top-k, then top-p, each of what the one before has left, then softmax give the probabilities."""
@@ -184,7 +184,7 @@ def test_gradients(implementation, case):
 # --- Sampling ---------------------------------------------------------------------------------------------------------
 
 
-@must("decoding.sample-equation", "Holtzman et al. 2020, section 2.2")
+@must("decoding.sample-equation", "Holtzman et al. 2020, section 3")
 @cases(decoding.draws, decoding.draws_of_one)
 def test_sample_equation(implementation, case):
     """Among many draws every word is as frequent as its probability says, and a filtered word is never drawn."""
@@ -205,7 +205,7 @@ def test_sample_words(implementation, case):
     )  # fmt: skip
 
 
-@must("decoding.sample-independent", "Holtzman et al. 2020, section 2.2: each given those before it alone")
+@must("decoding.sample-independent", "the contract: draws are independent of each other")
 @cases(decoding.draws_in_pairs)
 def test_sample_independent(implementation, case):
     """Neighbouring draws, and draws half of all apart, come together as often as independent ones do."""

@@ -55,7 +55,7 @@ def test_question_answering_equation(implementation, case):
     assert_conforms(implementation, case, heads.tokens_of(case))
 
 
-@must("heads.from-the-encoder", "Devlin et al. 2019, section 4: one additional output layer")
+@must("heads.from-the-encoder", "Devlin et al. 2019, section 3.2: representations are fed into an output layer")
 @cases(*heads.small, heads.shown)
 def test_from_the_encoder(implementation, case):
     """What is classified is the implementation's own bert or bert_pooled, where it has one."""
@@ -63,7 +63,7 @@ def test_from_the_encoder(implementation, case):
     assert_from_the_body(implementation, case)
 
 
-@must("heads.order-of-classes", "Devlin et al. 2019, section 4: a column of W for every class")
+@must("heads.order-of-classes", "Devlin et al. 2019, section 4.1: weights of its own for every class")
 @cases(heads.shown)
 def test_order_of_classes(implementation, case):
     """Reordering the columns of the classifier reorders the logits and does nothing else."""
@@ -79,7 +79,7 @@ def test_token_independence(implementation, case):
     assert_identical(implementation, case, changed, others)
 
 
-@must("heads.gradients", "Devlin et al. 2019, section 4: all of the parameters are fine-tuned")
+@must("heads.gradients", "Devlin et al. 2019, section 3: all of the parameters are fine-tuned")
 @cases(heads.differentiable)
 def test_gradients(implementation, case):
     """The vector-Jacobian product is the formula's for the classifier and for every weight of BERT."""
@@ -168,7 +168,7 @@ def test_hidden_tokens_do_not_matter(implementation, case):
     assert_identical(implementation, case, changed, heads.tokens_of(case))
 
 
-@must("heads.batch-independence", "Devlin et al. 2019, section 4: every sequence by itself")
+@must("heads.batch-independence", "the formulas: every sequence by itself")
 @cases(heads.in_batches)
 def test_batch_independence(implementation, case):
     """A sequence has alone the result that it has in a batch."""

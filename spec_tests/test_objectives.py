@@ -21,6 +21,7 @@ from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import objectives
 
 T5 = "Raffel et al. 2020, section 3.1.4"
+SPANS = "Raffel et al. 2020, section 3.3.4; its published code, random_spans_noise_mask"
 BERT = "Devlin et al. 2019, appendix A.1"
 
 
@@ -256,14 +257,14 @@ def test_distillation_teacher_gradients(implementation, case):
 # --- Accumulation -----------------------------------------------------------------------------------------------------
 
 
-@must("objectives.accumulation-equation", "Ott et al. 2018, section 3.2: the gradients of one large batch")
+@must("objectives.accumulation-equation", "Ott et al. 2018: the gradients of one large batch")
 @cases(objectives.micro_batches)
 def test_accumulation_equation(implementation, case):
     """The loss of N micro-batches is the sum of all token losses over the number of all labels, not a mean of means."""
     assert_conforms(implementation, case)
 
 
-@must("objectives.accumulation-is-one-batch", "Ott et al. 2018, section 3.2")
+@must("objectives.accumulation-is-one-batch", "Ott et al. 2018")
 @cases(objectives.rebatched)
 def test_accumulation_is_one_batch(implementation, case):
     """Into which micro-batches the sequences are cut, one of all or one for each, makes no difference."""
@@ -350,7 +351,7 @@ def test_span_corruption_equation(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("objectives.span-corruption-sentinels", f"{T5}: a sentinel token that is unique over the sequence")
+@must("objectives.span-corruption-sentinels", f"{T5}: a token ID that is unique to the sequence")
 @cases(objectives.between[:5], objectives.between[9:14])
 def test_span_corruption_sentinels(implementation, case):
     """Sentinels count down from the first, one for each span, in input and target alike; the target has one more."""
@@ -384,7 +385,7 @@ def test_span_corruption_at_the_start(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("objectives.span-corruption-noise-mask-equation", f"{T5}; its published code, random_spans_noise_mask")
+@must("objectives.span-corruption-noise-mask-equation", SPANS)
 @cases(objectives.noise_masks, objectives.long_masks)
 def test_span_corruption_noise_mask_equation(implementation, case):
     """The numbers of noise tokens and of spans are exact; the first token is kept and the last is noise."""

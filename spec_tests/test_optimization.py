@@ -134,7 +134,7 @@ def test_adamw_decay_alone(implementation, case):
     )
 
 
-@must("optimization.adamw-without-decay", "Loshchilov & Hutter 2019, algorithms 1 and 2")
+@must("optimization.adamw-without-decay", "Loshchilov & Hutter 2019, algorithm 2, with lambda = 0")
 @cases(optimization.undecayed)
 def test_adamw_without_decay(implementation, case):
     """With a weight decay of 0 AdamW is the implementation's own Adam, where it has one."""
@@ -197,7 +197,7 @@ def test_cosine_after_the_end(implementation, case):
     assert_conforms(implementation, case)
 
 
-@must("optimization.warm-up", "Devlin et al. 2019, section A.2: linear warm-up")
+@must("optimization.warm-up", "Devlin et al. 2019, appendix A.2, and its published code: linear warm-up")
 @cases(optimization.warm)
 def test_warm_up(implementation, case):
     """With a warm-up the rate of step 0 is 0, that of step 1 peak / warmup_steps, that of step `warmup_steps` the peak."""

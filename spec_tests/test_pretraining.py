@@ -34,7 +34,7 @@ SIZE_OF = {case.name: size for case, size in zip(LABELS, runs.SIZES, strict=True
 # --- Pretraining ------------------------------------------------------------------------------------------------------
 
 
-@must("pretraining.first-losses", "Devlin et al. 2019, section 3.1: the sum of both losses", run="short")
+@must("pretraining.first-losses", "Devlin et al. 2019, appendix A.2: the sum of both losses", run="short")
 @cases(SENTENCES)
 def test_first_losses(implementation, case):
     """The losses of the first steps are the formula's, as nearly as its own in float32 are those in float64."""

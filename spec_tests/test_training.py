@@ -63,7 +63,7 @@ def test_bits_per_byte_long(implementation, case):
     plot(implementation, loss_curves("GPT on Moby-Dick, long form", {"trained": losses}))
 
 
-@must("training.generation", "Radford et al. 2018, section 3.2: fine-tuning", run="short")
+@must("training.generation", "Radford et al. 2018, section 3.1, equation 1, from pretrained weights", run="short")
 @cases(training.texts)
 def test_generation(implementation, case):
     """Fine-tuned on prose, code or dialogue GPT needs fewer bits a held-out byte than before, and than one from scratch."""

@@ -85,7 +85,7 @@ def pearson(x: list[float], y: list[float]) -> object:
 
 
 def spearman(x: list[float], y: list[float]) -> object:
-    """Kendall 1948, section 3.7: a number's rank is its mean place among all orders in which equal ones may stand."""
+    """Kendall 1948, chapter 3: a number's rank is its mean place among all orders in which equal ones may stand."""
 
     def ranks(numbers: list[float]) -> list[float]:
         places: dict[float, list[int]] = {}

@@ -1,6 +1,6 @@
 """The second witness on optimization: the algorithms in mpmath, one number at a time, written from the papers alone.
 
-Kingma & Ba 2015; Loshchilov & Hutter 2019 and 2017; Vaswani et al. 2017, section 5.3; Devlin et al. 2019, section A.2;
+Kingma & Ba 2015; Loshchilov & Hutter 2019 and 2017; Vaswani et al. 2017, section 5.3; Devlin et al. 2019, appendix A.2;
 Pascanu et al. 2013; Micikevicius et al. 2018.
 """
 
