@@ -2,7 +2,8 @@
 
     python -m benchmarks.training [--steps 8] [--rounds 5]
 
-All three start from the same weights, see the same batches, use the same loss and the same optimizer, on one thread. Rounds
+The reference trains as in the runs, its formulas computed by torch's kernels; it is shown by its plain formulas too.
+All start from the same weights, see the same batches, use the same loss and the same optimizer, on one thread. Rounds
 alternate between them and seconds are the processor's, so that what else the machine does strikes all alike; the median
 counts. First losses are compared: a model that computes something else has no throughput worth comparing.
 """
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transpec.reference.gpt import GptConfig, gpt
+from transpec.spec_tests.runs.kernels import by_kernels
 
 Weights = dict[str, Tensor]
 
@@ -32,7 +34,7 @@ SIZES = {
 TOLERANCE = 1e-4  # between first losses, which are about six
 
 
-# --- The same model, three times --------------------------------------------------------------------------------------
+# --- The same model, four times ---------------------------------------------------------------------------------------
 
 
 class Block(nn.Module):
@@ -118,9 +120,18 @@ def initial_weights(config: GptConfig) -> Weights:
 
 
 def of_reference(config: GptConfig, weights: Weights) -> Contestant:
-    """The reference's gpt over a flat dict of leaves."""
+    """The reference's gpt over a flat dict of leaves, as the runs train it."""
+    return _over_leaves("transpec reference", by_kernels(gpt), config, weights)
+
+
+def of_formulas(config: GptConfig, weights: Weights) -> Contestant:
+    """The same with every formula in elementary operations, as it is written."""
+    return _over_leaves("transpec reference, plain formulas", gpt, config, weights)
+
+
+def _over_leaves(name: str, model: Callable[..., Tensor], config: GptConfig, weights: Weights) -> Contestant:
     leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
-    return Contestant("transpec reference", lambda ids: gpt(ids, leaves, config), list(leaves.values()))
+    return Contestant(name, lambda ids: model(ids, leaves, config), list(leaves.values()))
 
 
 def of_modules(config: GptConfig, weights: Weights) -> Contestant:
@@ -209,7 +220,7 @@ def _fill(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 def race(config: GptConfig, sequences: int, steps: int, rounds: int) -> list[Contestant]:
     """All contestants after so many rounds of so many steps each on the same batches."""
     weights = initial_weights(config)
-    entered = (of_reference(config, weights), of_modules(config, weights), of_transformers(config, weights))
+    entered = [make(config, weights) for make in (of_reference, of_modules, of_transformers, of_formulas)]
     contestants = [each for each in entered if each is not None]
     length = config.max_positions
     batches = torch.randint(

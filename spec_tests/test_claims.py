@@ -296,8 +296,8 @@ def test_pretraining_cost(implementation, case):
     counted = measured.flops_of_a_step(implementation, case)
     expected = measured.expected_flops(case.config, *case.tensors[0].shape)
     record(implementation, Score("operations of a step", counted, "6 N a token and attention", expected, "FLOP", False))
-    for stage in (measured.PRETRAINING, measured.LONG_PRETRAINING):
-        tuning, note = measured.TUNING_STAGE, f"N = {measured.parameters(stage.config)}"
+    for stage, tuning in measured.stages():
+        note = f"N = {stage.parameters}"
         record(
             implementation,
             Score(f"tokens of {stage.name}", stage.tokens, tuning.name, tuning.tokens, "tokens", note=note),

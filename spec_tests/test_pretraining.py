@@ -13,6 +13,7 @@ from transpec.requirements import cases, must
 from transpec.runs import Score, assert_beats, assert_follows, forward, plot
 from transpec.spec_tests.runs import bert as runs
 from transpec.spec_tests.runs import sharing
+from transpec.spec_tests.runs.kernels import trainable
 
 CLEARLY = 0.05  # by how much a mean score is better
 
@@ -38,7 +39,7 @@ SIZE_OF = {case.name: size for case, size in zip(LABELS, runs.SIZES, strict=True
 @cases(SENTENCES)
 def test_first_losses(implementation, case):
     """The losses of the first steps are the formula's, as nearly as its own in float32 are those in float64."""
-    run = runs.pretrain(forward(implementation, bert), steps=runs.FIRST_STEPS)
+    run = runs.pretrain(trainable(implementation, bert), steps=runs.FIRST_STEPS)
     expected, band = runs.first_losses()
     found = [mlm + nsp for mlm, nsp in zip(run.mlm_losses, run.nsp_losses, strict=True)]
     assert_follows(implementation, case, found, expected, band)
@@ -52,7 +53,7 @@ def test_masked_language_modelling(implementation, case):
     plot(implementation, runs.loss_curve(run))
     for image in runs.attention_images(run):
         plot(implementation, image)
-    scores = runs.held_out_scores(forward(implementation, bert), run.weights)
+    scores = runs.held_out_scores(trainable(implementation, bert), run.weights)
     note = f"{scores.tokens} masked tokens"
     score = Score("masked tokens, accuracy", scores.mlm, "unigram", scores.unigram, note=note)
     assert_beats(implementation, case, score, margin=0.4)
@@ -62,7 +63,7 @@ def test_masked_language_modelling(implementation, case):
 @cases(SENTENCES)
 def test_next_sentence(implementation, case):
     """After pretraining, pairs of sentences that were not read are told from random ones, six sigma above chance."""
-    scores = runs.held_out_scores(forward(implementation, bert), runs.pretrained(implementation).weights)
+    scores = runs.held_out_scores(trainable(implementation, bert), runs.pretrained(implementation).weights)
     score = Score("next sentence, accuracy", scores.nsp, "majority", scores.majority, note=f"{scores.pairs} pairs")
     assert_beats(implementation, case, score, margin=6 * sqrt(0.25 / scores.pairs))
 

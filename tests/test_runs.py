@@ -10,14 +10,17 @@ from support import implementation
 from test_report import EMPTY, HOSTILE, requirement
 from torch import Tensor
 
-from transpec import charts
+from transpec import charts, requirements
 from transpec import report as reports
 from transpec.cases import Case, integers, normal
 from transpec.implementations import Implementation, Unsupported, find, load
 from transpec.judgement import NonConformance
+from transpec.judging import judge
+from transpec.operations import Variant
 from transpec.reference.feed_forward import feed_forward
 from transpec.reference.gpt import GptConfig, gpt
 from transpec.runs import Curve, Image, Score, assert_beats, assert_follows, forward, plot
+from transpec.spec_tests.runs.kernels import KERNELS
 
 CONFIG = GptConfig(vocab_size=11, d_model=6, d_ff=10, num_heads=2, num_layers=1, max_positions=5)
 M, F = CONFIG.d_model, CONFIG.d_ff
@@ -40,6 +43,23 @@ def gradients_through(judged: Implementation) -> dict[str, Tensor]:
     logits = forward(judged, gpt)(integers("ids", 11, 2, 4), weights, CONFIG)
     logits.square().mean().backward()
     return {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.operation.name)
+def test_the_kernels_that_the_reference_trains_with_are_its_formulas(kernel: Variant) -> None:
+    """A kernel meets every equation and gradient of the operation that it stands for; it need not refuse what is wrong."""
+    operation = kernel.operation
+    made = implementation(**{operation.name: kernel.function}, DTYPES=("float64", "float32"), DIFFERENTIABLE=True)
+    stated = [each for each in requirements.load().values() if each.id.endswith(("equation", "gradients"))]
+    outcomes = [
+        judge(each, made, case.in_dtype(dtype), explain=False)
+        for each in stated
+        for case in each.cases
+        for dtype in case.dtypes
+        if each.applies_to(made, case, dtype)
+    ]
+    assert [f"{each.requirement} {each.case}: {each.message}" for each in outcomes if each.outcome != "passed"] == []
+    assert {each.requirement.rpartition("gradients")[1] for each in outcomes} == {"", "gradients"}
 
 
 def test_numpys_own_gradients_reach_the_weights_as_autograd_does() -> None:

@@ -24,8 +24,9 @@ from transpec.reference.layers import encoder_layer, part
 from transpec.reference.metrics import accuracy, span_f1
 from transpec.reference.normalization import layer_norm
 from transpec.reference.objectives import mask_tokens
-from transpec.runs import Curve, Image, Score, forward, plot
+from transpec.runs import Curve, Image, Score, plot
 from transpec.spec_tests.runs import sentences
+from transpec.spec_tests.runs.kernels import by_kernels, trainable
 from transpec.spec_tests.runs.loop import Weights, layer_weights, norm_weights
 from transpec.spec_tests.runs.sentences import IGNORED, KINDS, MASK, SPECIAL, TAGS, Batch
 
@@ -200,7 +201,7 @@ _pretrained: dict[str, Pretrained] = {}
 def pretrained(implementation: Implementation) -> Pretrained:
     """An implementation's pretraining, done once in a process. Raises Unsupported where it has no gradients."""
     if implementation.source.given not in _pretrained:
-        _pretrained[implementation.source.given] = pretrain(forward(implementation, bert))
+        _pretrained[implementation.source.given] = pretrain(trainable(implementation, bert))
     return _pretrained[implementation.source.given]
 
 
@@ -213,7 +214,7 @@ def checkpoints(implementation: Implementation) -> dict[int, Weights]:
 
 @cache
 def _of_reference() -> Pretrained:
-    return pretrain(bert)
+    return pretrain(by_kernels(bert))
 
 
 @dataclass(frozen=True)
@@ -511,7 +512,7 @@ def spread(scores: Sequence[float]) -> str:
 
 def compared(implementation: Implementation, task: Task, size: int) -> Compared:
     """Fine-tune on `size` labels from the implementation's own pretrained weights and from scratch, over all seeds."""
-    model, start = forward(implementation, bert), pretrained(implementation).weights
+    model, start = trainable(implementation, bert), pretrained(implementation).weights
     with_it = [fine_tune(model, task, start, size, seed) for seed in SEEDS]
     without = [fine_tune(model, task, initial_weights(CONFIG, 100 + seed), size, seed) for seed in SEEDS]
     made = Compared(task, size, with_it, without)

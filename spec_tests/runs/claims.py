@@ -16,10 +16,13 @@ from transpec.implementations import Implementation, Unsupported
 from transpec.judgement import NonConformance
 from transpec.operations import Variant, inject
 from transpec.reference.attention import attention_weights
+from transpec.reference.bert import BertConfig
 from transpec.reference.claims import convolution_stack
 from transpec.reference.gpt import GptConfig, gpt
 from transpec.runs import Curve, Image, forward, plot
+from transpec.spec_tests.runs import bert, sentences
 from transpec.spec_tests.runs.graph import Walk, walk
+from transpec.spec_tests.runs.kernels import by_kernels, trainable
 from transpec.spec_tests.runs.language_modelling import LONG, LONG_RECIPE, SHORT, SHORT_RECIPE, TOKENS, TUNING
 
 # --- Graphs -------------------------------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ def copier(implementation: Implementation, case: Case, seed: int) -> Copier:
 
     What an implementation without gradients is tested on is what the reference has learned.
     """
-    call = forward(implementation, gpt) if implementation.differentiates(gpt) else gpt
+    call = trainable(implementation, gpt) if implementation.differentiates(gpt) else by_kernels(gpt)
     config, half, generator = case.config, case.config.max_positions // 2, torch.Generator().manual_seed(seed)
     before = {
         name: torch.randn(value.shape, generator=generator) * value.std() if value.dim() > 1 else value.clone()
@@ -257,28 +260,41 @@ def plot_heads(implementation: Implementation, maps: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """Some training of a GPT: its name, configuration and number of steps of `TOKENS` tokens."""
+    """Some training: its name, the numbers that a token is multiplied with, and the tokens seen, with repetition."""
 
     name: str
-    config: GptConfig
-    steps: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens seen, with repetition."""
-        return self.steps * TOKENS
+    parameters: int
+    tokens: int
 
     @property
     def flops(self) -> int:
-        """6 N a token (Kaplan et al. 2020, section 2.1), N without the position table, which is only looked up in."""
-        return 6 * parameters(self.config) * self.tokens
+        """6 N a token (Kaplan et al. 2020, section 2.1), N without tables, which are only looked up in."""
+        return 6 * self.parameters * self.tokens
 
 
-PRETRAINING, TUNING_STAGE = Stage("pretraining", SHORT, SHORT_RECIPE.steps), Stage("fine-tuning", SHORT, TUNING.steps)
-LONG_PRETRAINING = Stage("long pretraining", LONG, LONG_RECIPE.steps)
+def stages() -> list[tuple[Stage, Stage]]:
+    """Pretraining beside fine-tuning: GPT in its short and its long form, and BERT, whose heads are not counted."""
+    short, long = parameters(SHORT), parameters(LONG)
+    tuning = Stage("GPT's fine-tuning", short, TUNING.steps * TOKENS)
+    encoder = parameters(bert.CONFIG) - bert.CONFIG.vocab_size * bert.CONFIG.d_model
+    pairs = sentences.next_sentences(sentences.corpus().read, 500, 0)
+    tagged = sentences.named_entities(500, 0, held_out=False)
+    seen = bert.STEPS * bert.BATCH, bert.NAMED_ENTITY.steps * bert.BATCH
+    return [
+        (Stage("GPT's pretraining", short, SHORT_RECIPE.steps * TOKENS), tuning),
+        (Stage("GPT's long pretraining", long, LONG_RECIPE.steps * TOKENS), tuning),
+        (
+            Stage("BERT's pretraining", encoder, round(seen[0] * _mean_tokens(pairs))),
+            Stage("BERT's fine-tuning", encoder, round(seen[1] * _mean_tokens(tagged))),
+        ),
+    ]
 
 
-def parameters(config: GptConfig) -> int:
+def _mean_tokens(batch: sentences.Batch) -> float:
+    return float(batch.attention_mask.sum()) / len(batch)
+
+
+def parameters(config: GptConfig | BertConfig) -> int:
     """The numbers of all matrices that a token is multiplied with: 4 M^2 + 2 M F a layer, and V M at the end."""
     M, F = config.d_model, config.d_ff
     return config.num_layers * (4 * M * M + 2 * M * F) + config.vocab_size * M

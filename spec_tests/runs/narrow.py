@@ -7,7 +7,7 @@ from torch import Tensor
 
 from transpec.implementations import Implementation, Unsupported
 from transpec.reference.gpt import GptConfig, gpt
-from transpec.runs import forward
+from transpec.spec_tests.runs.kernels import trainable
 from transpec.spec_tests.runs.language_modelling import (
     BYTES,
     Model,
@@ -43,12 +43,12 @@ def needs(implementation: Implementation, dtype: str) -> Model:
         raise Unsupported("autocast and half-precision weights are torch's: FRAMEWORK is not torch")
     if dtype not in implementation.dtypes:
         raise Unsupported(f"DTYPES does not declare {dtype}")
-    return forward(implementation, gpt)
+    return trainable(implementation, gpt)
 
 
 def in_float32(implementation: Implementation) -> list[float]:
     """The losses that the narrow runs are compared with: the same implementation's own."""
-    model, (data, _) = forward(implementation, gpt), parts("moby_dick")
+    model, (data, _) = trainable(implementation, gpt), parts("moby_dick")
     return once(
         ("float32", implementation.source.given),
         lambda: train(initial_weights(SMALL), causal_losses(model, SMALL, data, "narrow", TOKENS), RECIPE).losses,

@@ -22,6 +22,7 @@ from transpec.reference.objectives import PAD as FILLED
 from transpec.reference.objectives import span_corruption
 from transpec.reference.t5 import T5Config, shift_right, t5
 from transpec.runs import forward
+from transpec.spec_tests.runs.kernels import by_kernels
 from transpec.spec_tests.runs.loop import (
     SEEDS_OF_BAND,
     Loss,
@@ -271,7 +272,7 @@ def runs(implementation: Implementation) -> Both:
 
 def reference_runs() -> Both:
     """The reference's own."""
-    return once("t5 of the reference", lambda: _both(t5))
+    return once("t5 of the reference", lambda: _both(by_kernels(t5)))
 
 
 def _both(model: Model) -> Both:
