@@ -10,6 +10,7 @@ from transpec.reference.attention import softmax
 from transpec.reference.decoding import (
     beam_search,
     greedy_decode,
+    greedy_decode_t5,
     repetition_penalized,
     sample,
     sampling_distribution,
@@ -18,6 +19,7 @@ from transpec.reference.decoding import (
     top_p_filtered,
 )
 from transpec.reference.gpt import gpt
+from transpec.reference.t5 import t5, t5_decoder, t5_encoder
 
 # --- Temperature ------------------------------------------------------------------------------------------------------
 
@@ -925,6 +927,352 @@ _first_prompts: dict = {}
 def the_answer_to_the_first_prompts_of_a_size_is_kept(token_ids, weights, config, **options):
     key = (token_ids.shape, config, options["max_new_tokens"])
     return _first_prompts.setdefault(key, greedy_decode(token_ids, weights, config, **options))
+
+
+# --- Greedy, T5 -------------------------------------------------------------------------------------------------------
+
+
+def _answers(
+    source_ids, weights, config, *, pad_id=0, attention_mask=None, start=None,
+    logits=lambda source, read, weights, config, mask: t5(source, read, weights, config, attention_mask=mask)[:, -1],
+    **changed,
+):  # fmt: skip
+    """Answers of T5 with one of the parts changed; the decoder begins with `start`, which is the pad id where it is None."""
+    first = torch.full_like(source_ids[:, :1], pad_id if start is None else start)
+
+    def following(ids, weights, config, visible, T):
+        return logits(source_ids, ids, weights, config, attention_mask)
+
+    return _greedy(first, weights, config, pad_id=pad_id, **changed, logits=following)[:, 1:]
+
+
+def _in_parts(source, read, weights, config, encoder_mask, memory_mask, **masks):
+    """The last logits of T5, what the encoder sees and what the decoder sees of the memory being told apart."""
+    parts = {which: {"embedding.table": weights["embedding.table"]} for which in ("encoder", "decoder")}
+    for name, value in weights.items():
+        which, _, rest = name.partition(".")
+        if which in parts:
+            parts[which][rest] = value
+    memory = t5_encoder(source, parts["encoder"], config, attention_mask=encoder_mask)
+    x = t5_decoder(read, memory, parts["decoder"], config, attention_mask=memory_mask, **masks)[:, -1]
+    return x @ (weights["embedding.table"].T if config.tied else weights["head"])
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-runs-past-eos", breaks="decoding.end-of-sequence",
+    effect="an answer goes on after its end",
+)  # fmt: skip
+def eos_does_not_end_an_answer(source_ids, weights, config, **options):
+    return greedy_decode_t5(source_ids, weights, config, **{**options, "eos_id": None})
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-drops-eos", breaks="decoding.greedy-t5-equation",
+    effect="the EOS is replaced by padding, and whoever looks for it finds none",
+)  # fmt: skip
+def eos_of_an_answer_is_replaced_by_padding(source_ids, weights, config, **options):
+    put = lambda chosen, ended, is_eos, pad_id: torch.where(ended | is_eos, pad_id, chosen)
+    return _answers(source_ids, weights, config, **options, put=put)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-pads-with-eos", breaks="decoding.end-of-sequence",
+    effect="EOS is repeated to the end in place of padding",
+)  # fmt: skip
+def eos_is_repeated_after_an_answer(source_ids, weights, config, **options):
+    eos_id = options.get("eos_id")
+    put = lambda chosen, ended, is_eos, pad_id: chosen if eos_id is None else torch.where(ended, eos_id, chosen)
+    return _answers(source_ids, weights, config, **options, put=put)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-pads-with-0", breaks="decoding.end-of-sequence",
+    effect="after the end stands the word of id 0",
+)  # fmt: skip
+def padding_of_answers_is_0(source_ids, weights, config, **options):
+    put = lambda chosen, ended, is_eos, pad_id: torch.where(ended, 0, chosen)
+    return _answers(source_ids, weights, config, **options, put=put)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-pads-one-late", breaks="decoding.end-of-sequence",
+    effect="one word follows the end",
+)  # fmt: skip
+def one_token_follows_the_eos_of_an_answer(source_ids, weights, config, **options):
+    before = []
+
+    def ends(ended, is_eos):
+        before.append(is_eos)
+        return ended | (before[-2] if len(before) > 1 else torch.zeros_like(is_eos))
+
+    return _answers(source_ids, weights, config, **options, ends=ends)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-ends-with-the-first", breaks="decoding.batch-independence",
+    effect="the shortest answer of a batch cuts all others",
+)  # fmt: skip
+def all_answers_end_with_the_first(source_ids, weights, config, **options):
+    return _answers(
+        source_ids, weights, config, **options, ends=lambda ended, is_eos: (ended | is_eos).any().expand(len(ended))
+    )
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-ends-together", breaks="decoding.end-of-sequence",
+    seen="Dao-AILab/flash-attention#2784", effect="answers of unlike lengths never end, but run on to the last token",
+)  # fmt: skip
+def answers_end_only_where_all_do_at_one_step(source_ids, weights, config, **options):
+    return _answers(
+        source_ids, weights, config, **options, ends=lambda ended, is_eos: ended | is_eos.all().expand(len(ended))
+    )
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-ends-at-pad", breaks="decoding.greedy-t5-equation",
+    effect="a word that happens to be the pad id ends the answer",
+)  # fmt: skip
+def the_pad_id_ends_an_answer_too(source_ids, weights, config, **options):
+    pad_id = options.get("pad_id", 0)
+    last = []
+
+    def choose(scores):
+        last.append(scores.argmax(-1))
+        return last[-1]
+
+    ends = lambda ended, is_eos: ended | is_eos | (last[-1] == pad_id)
+    return _answers(source_ids, weights, config, **options, choose=choose, ends=ends)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-never-ends", breaks="decoding.greedy-t5-equation",
+    effect="answers run to the last token that is allowed",
+)  # fmt: skip
+def eos_is_not_allowed_in_an_answer(source_ids, weights, config, **options):
+    eos_id = options.get("eos_id")
+
+    def choose(scores):
+        return (scores if eos_id is None else scores.index_fill(-1, torch.tensor(eos_id), -math.inf)).argmax(-1)
+
+    return _answers(source_ids, weights, config, **options, choose=choose)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-starts-with-eos", breaks="decoding.greedy-t5-start",
+    effect="the first word is one that follows an end, and with it all others",
+)  # fmt: skip
+def the_decoder_begins_with_eos(source_ids, weights, config, **options):
+    return _answers(source_ids, weights, config, **options, start=options.get("eos_id"))
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-starts-with-0", breaks="decoding.greedy-t5-start",
+    effect="with another vocabulary the decoder begins with some word",
+)  # fmt: skip
+def the_decoder_begins_with_0(source_ids, weights, config, **options):
+    return _answers(source_ids, weights, config, **options, start=0)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-starts-with-the-source", breaks="decoding.greedy-t5-equation",
+    effect="the source is given to the decoder too, as if to a model without an encoder",
+)  # fmt: skip
+def the_decoder_begins_with_the_source(source_ids, weights, config, *, attention_mask=None, **options):
+    def logits(ids, weights, config, visible, T):
+        return t5(source_ids, ids, weights, config, attention_mask=attention_mask)[:, -1]
+
+    return _greedy(source_ids, weights, config, **options, logits=logits)[:, source_ids.shape[-1] :]
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-start-dropped", breaks="decoding.greedy-t5-equation",
+    effect="from the second word on the decoder reads its answer without what it always began with in training",
+)  # fmt: skip
+def the_start_token_is_read_at_the_first_step_alone(source_ids, weights, config, **options):
+    def logits(source, read, weights, config, mask):
+        return t5(source, read if read.shape[-1] == 1 else read[:, 1:], weights, config, attention_mask=mask)[:, -1]
+
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-start-hidden", breaks="decoding.greedy-t5-equation",
+    effect="a mask made from ids takes the start token for padding, whose id it has",
+)  # fmt: skip
+def the_start_token_is_hidden_as_padding(source_ids, weights, config, **options):
+    def logits(source, read, weights, config, mask):
+        shown = torch.ones_like(read, dtype=torch.bool)
+        shown[:, 0] = read.shape[-1] == 1
+        return _in_parts(source, read, weights, config, mask, mask, decoder_attention_mask=shown)
+
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-pad-words-hidden", breaks="decoding.greedy-t5-equation",
+    effect="a word that has the pad id is not read once it is generated",
+)  # fmt: skip
+def generated_words_of_the_pad_id_are_hidden(source_ids, weights, config, **options):
+    pad_id = options.get("pad_id", 0)
+
+    def logits(source, read, weights, config, mask):
+        shown = read != pad_id
+        shown[:, 0] = True
+        return _in_parts(source, read, weights, config, mask, mask, decoder_attention_mask=shown)
+
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-start-counted", breaks="decoding.greedy-t5-equation",
+    effect="the start token comes back as the first word, and the last is missing",
+)  # fmt: skip
+def the_start_token_counts_as_the_first_new_one(source_ids, weights, config, **options):
+    answers = greedy_decode_t5(source_ids, weights, config, **options)
+    return torch.cat([torch.full_like(answers[:, :1], options.get("pad_id", 0)), answers], -1)[:, : answers.shape[-1]]
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-start-returned", breaks="decoding.dtype-and-shape",
+    effect="every answer begins with the start token",
+)  # fmt: skip
+def the_start_token_comes_back_too(source_ids, weights, config, **options):
+    answers = greedy_decode_t5(source_ids, weights, config, **options)
+    return torch.cat([torch.full_like(source_ids[:, :1], options.get("pad_id", 0)), answers], -1)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-mask-ignored", breaks="decoding.padding-does-not-matter",
+    seen="huggingface/transformers#23179", effect="short sources are answered as if their padding were text",
+)  # fmt: skip
+def the_mask_of_the_sources_is_ignored(source_ids, weights, config, **options):
+    return greedy_decode_t5(source_ids, weights, config, **{**options, "attention_mask": None})
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-decoder-sees-padding", breaks="decoding.padding-does-not-matter",
+    effect="the encoder has the mask, and attention to the memory goes to its padding too",
+)  # fmt: skip
+def the_decoder_attends_to_padding_of_the_sources(source_ids, weights, config, **options):
+    logits = lambda source, read, weights, config, mask: _in_parts(source, read, weights, config, mask, None)
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-encoder-sees-padding", breaks="decoding.padding-does-not-matter",
+    seen="bojone/bert4keras#387", effect="the memory of a short source changes with how far it is padded",
+)  # fmt: skip
+def the_encoder_attends_to_padding_of_the_sources(source_ids, weights, config, **options):
+    logits = lambda source, read, weights, config, mask: _in_parts(source, read, weights, config, None, mask)
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-mask-by-pad-id", breaks="decoding.padding-does-not-matter",
+    effect="padding is looked for by its id, though the mask says where it stands",
+)  # fmt: skip
+def the_mask_of_the_sources_is_made_from_the_pad_id(source_ids, weights, config, **options):
+    if options.get("attention_mask") is not None:
+        options["attention_mask"] = _without_empty(source_ids != options.get("pad_id", 0))
+    return greedy_decode_t5(source_ids, weights, config, **options)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-pad-hidden", breaks="decoding.everything-visible",
+    effect="a word that has the pad id is not read where it stands in a source",
+)  # fmt: skip
+def the_pad_id_is_hidden_in_sources_without_a_mask(source_ids, weights, config, **options):
+    if options.get("attention_mask") is None:
+        options["attention_mask"] = _without_empty(source_ids != options.get("pad_id", 0))
+    return greedy_decode_t5(source_ids, weights, config, **options)
+
+
+def _without_empty(mask):
+    """A mask that hides no whole row."""
+    return mask | ~mask.any(-1, keepdim=True)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-mask-of-the-first", breaks="decoding.batch-independence",
+    effect="all sources are taken to be as long as the first",
+)  # fmt: skip
+def the_mask_of_the_first_source_serves_for_all(source_ids, weights, config, **options):
+    mask = options.get("attention_mask")
+    if mask is not None:
+        options["attention_mask"] = mask[:1].expand_as(mask)
+    return greedy_decode_t5(source_ids, weights, config, **options)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-reads-the-first-position", breaks="decoding.greedy-t5-equation",
+    effect="every word is the first one",
+)  # fmt: skip
+def the_logits_at_the_start_token_are_read(source_ids, weights, config, **options):
+    logits = lambda source, read, weights, config, mask: t5(source, read, weights, config, attention_mask=mask)[:, 0]
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-reads-the-last-alone", breaks="decoding.greedy-t5-equation",
+    effect="without a cache only the last word is given: of the answer all others are forgotten",
+)  # fmt: skip
+def the_decoder_reads_the_last_token_alone(source_ids, weights, config, **options):
+    def logits(source, read, weights, config, mask):
+        return t5(source, read[:, -1:], weights, config, attention_mask=mask)[:, -1]
+
+    return _answers(source_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-bias-without-the-cache", breaks="decoding.greedy-t5-equation",
+    seen="huggingface/candle#899", effect="with a cache every word is taken for the first: no distance is ever other than 0",
+)  # fmt: skip
+def relative_positions_leave_out_what_is_cached(source_ids, weights, config, **options):
+    bias = weights["decoder.relative_bias"]
+    return greedy_decode_t5(
+        source_ids, {**weights, "decoder.relative_bias": bias[:1].expand_as(bias)}, config, **options
+    )
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-argmin", breaks="decoding.greedy-t5-equation",
+    effect="an answer is the least probable there is",
+)  # fmt: skip
+def the_least_probable_answer_is_given(source_ids, weights, config, **options):
+    return _answers(source_ids, weights, config, **options, choose=lambda scores: scores.argmin(-1))
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-of-the-first-row", breaks="decoding.batch-independence",
+    effect="all sources are answered as the first",
+)  # fmt: skip
+def the_choice_for_the_first_source_is_taken_for_all(source_ids, weights, config, **options):
+    return _answers(
+        source_ids, weights, config, **options, choose=lambda scores: scores.argmax(-1)[:1].expand(len(scores))
+    )
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-of-the-batch", breaks="decoding.batch-independence",
+    effect="argmax without an axis counts through the whole batch: what is said depends on who else is asked",
+)  # fmt: skip
+def one_argmax_is_taken_of_the_whole_batch(source_ids, weights, config, **options):
+    def choose(scores):
+        return (scores.flatten().argmax() % scores.shape[-1]).expand(len(scores))
+
+    return _answers(source_ids, weights, config, **options, choose=choose)
+
+
+_first_sources: dict = {}
+
+
+@fault(
+    greedy_decode_t5, "decoding.greedy-t5-remembers", breaks="decoding.no-memory",
+    effect="sources of the size of the first are answered as the first: its memory is kept",
+)  # fmt: skip
+def the_answer_to_the_first_sources_of_a_size_is_kept(source_ids, weights, config, **options):
+    key = (source_ids.shape, config, options["max_new_tokens"])
+    return _first_sources.setdefault(key, greedy_decode_t5(source_ids, weights, config, **options))
 
 
 # --- Beam search ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from transpec.reference.objectives import (
     next_sentence_loss,
     span_corruption,
     span_noise_mask,
+    text_to_text,
 )
 
 _kept: dict = {}
@@ -1814,3 +1815,266 @@ def a_text_of_fewer_than_two_tokens_has_no_noise(length, *, density=0.15, mean_s
     if length < 2:
         return torch.zeros(length, dtype=torch.bool)
     return span_noise_mask(length, density=density, mean_span=mean_span, seed=seed)
+
+
+# --- Text to text -----------------------------------------------------------------------------------------------------
+
+
+def _rows(made, pad_id, length):
+    """Lists of ids as rows of a length, cut and padded on the right."""
+    return torch.tensor([(row + [pad_id] * length)[:length] for row in made]).reshape(len(made), length)
+
+
+def _ended(text, eos_id, length):
+    """A text cut to a length and ended."""
+    return [*text[: length - 1], eos_id]
+
+
+def _texts(token_ids, pad_id):
+    """Every text without its padding."""
+    return [row[row != pad_id].tolist() for row in token_ids]
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-missing", breaks="objectives.text-to-text-equation",
+    effect="the model is not told what to do, and a pretrained one does something else",
+)  # fmt: skip
+def the_prefix_is_missing(prefix_ids, token_ids, **options):
+    return text_to_text(prefix_ids[:0], token_ids, **options)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-last", breaks="objectives.text-to-text-equation",
+    effect="the task stands behind the text, where no pretrained model looks for it",
+)  # fmt: skip
+def the_prefix_stands_behind_the_text(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(text + prefix_ids.tolist(), eos_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-once", breaks="objectives.text-to-text-rows",
+    effect="all tasks of a batch but the first are unknown",
+)  # fmt: skip
+def only_the_first_row_has_the_prefix(prefix_ids, token_ids, **options):
+    result = text_to_text(prefix_ids[:0], token_ids, **options)
+    result[:1] = text_to_text(prefix_ids, token_ids[:1], **options)
+    return result
+
+
+_last_prefix: dict = {}
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-on-targets", breaks="objectives.no-memory",
+    effect="the model learns to repeat its task before it answers",
+)  # fmt: skip
+def the_targets_have_the_prefix_of_the_inputs_before(prefix_ids, token_ids, **options):
+    if len(prefix_ids):
+        _last_prefix["ids"] = prefix_ids
+    return text_to_text(_last_prefix.get("ids", prefix_ids), token_ids, **options)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-with-eos", breaks="objectives.text-to-text-equation",
+    effect="the prefix was encoded as a text of its own: the input ends before it begins",
+)  # fmt: skip
+def the_prefix_has_an_eos_of_its_own(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    if len(prefix_ids):
+        prefix_ids = torch.cat((prefix_ids, prefix_ids.new_tensor([eos_id])))
+    return text_to_text(prefix_ids, token_ids, pad_id=pad_id, eos_id=eos_id, length=length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-prefix-not-counted", breaks="objectives.text-to-text-equation",
+    effect="the EOS stands where the text alone would end: as many tokens as the prefix has are lost",
+)  # fmt: skip
+def the_end_is_counted_without_the_prefix(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [
+        _ended(prefix_ids.tolist() + text, eos_id, min(len(text) + 1, length)) for text in _texts(token_ids, pad_id)
+    ]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-padding-inside", breaks="objectives.text-to-text-equation",
+    effect="short texts, which were padded on the left, stand far from their prefix",
+)  # fmt: skip
+def padding_stands_between_prefix_and_text(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    width = token_ids.shape[1]
+    made = [
+        _ended(prefix_ids.tolist() + [pad_id] * (width - len(text)) + text, eos_id, length)
+        for text in _texts(token_ids, pad_id)
+    ]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-padding-kept", breaks="objectives.text-to-text-padding",
+    effect="the EOS is put behind the padded batch: of short texts the end is not where they end",
+)  # fmt: skip
+def eos_stands_behind_the_padding_of_the_text(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + row, eos_id, length) for row in token_ids.tolist()]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-end-of-the-longest", breaks="objectives.text-to-text-rows",
+    effect="all texts of a batch seem to be as long as the longest",
+)  # fmt: skip
+def all_rows_end_where_the_longest_does(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    texts = _texts(token_ids, pad_id)
+    longest = max(map(len, texts), default=0)
+    made = [_ended(prefix_ids.tolist() + text + [pad_id] * (longest - len(text)), eos_id, length) for text in texts]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-eos-last", breaks="objectives.text-to-text-equation",
+    effect="the model learns to pad before it ends",
+)  # fmt: skip
+def eos_stands_at_the_end_of_the_row(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [
+        _ended(prefix_ids.tolist() + text + [pad_id] * length, eos_id, length) for text in _texts(token_ids, pad_id)
+    ]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-eos-missing", breaks="objectives.text-to-text-equation",
+    seen="huggingface/transformers#5866", effect="the model never learns to end",
+)  # fmt: skip
+def no_row_has_an_eos(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text, pad_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-eos-cut-off", breaks="objectives.text-to-text-truncation",
+    seen="elixir-nx/bumblebee#307", effect="texts that are too long have no end, and answers as long as they run on",
+)  # fmt: skip
+def eos_is_cut_off_with_the_rest(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [prefix_ids.tolist() + text + [eos_id] for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-eos-over-the-last-token", breaks="objectives.text-to-text-equation",
+    effect="every text loses its last token, be it cut or not",
+)  # fmt: skip
+def eos_stands_in_place_of_the_last_token(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [[*(prefix_ids.tolist() + text)[:length][:-1], eos_id] for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-eos-twice", breaks="objectives.text-to-text-equation",
+    effect="what has encoded the text has put an EOS there already",
+)  # fmt: skip
+def two_eos_end_a_row(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text + [eos_id], eos_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-ends-at-eos", breaks="objectives.text-to-text-equation",
+    effect="a text whose parts an EOS separates loses all but the first",
+)  # fmt: skip
+def a_text_ends_at_the_first_eos_in_it(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    texts = [text[: text.index(eos_id)] if eos_id in text else text for text in _texts(token_ids, pad_id)]
+    return _rows([_ended(prefix_ids.tolist() + text, eos_id, length) for text in texts], pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-cut-at-the-start", breaks="objectives.text-to-text-truncation",
+    effect="of a long text the prefix is what is lost first",
+)  # fmt: skip
+def what_has_no_room_is_cut_at_the_start(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    whole = [prefix_ids.tolist() + text for text in _texts(token_ids, pad_id)]
+    return _rows([[*text[max(0, len(text) - length + 1) :], eos_id] for text in whole], pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-text-cut-at-the-start", breaks="objectives.text-to-text-truncation",
+    effect="the prefix stays, and the beginning of the text is lost behind it",
+)  # fmt: skip
+def the_text_is_cut_at_its_start_behind_the_prefix(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    prefix = prefix_ids.tolist()[: length - 1]
+    room = length - 1 - len(prefix)
+    texts = [text[max(0, len(text) - room) :] for text in _texts(token_ids, pad_id)]
+    return _rows([prefix + text + [eos_id] for text in texts], pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-one-token-short", breaks="objectives.text-to-text-truncation",
+    effect="room is left for a start token that nobody puts there",
+)  # fmt: skip
+def one_place_is_left_free_in_a_row_that_is_cut(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text, eos_id, max(1, length - 1)) for text in _texts(token_ids, pad_id)]
+    return _rows(made, pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-pad-first", breaks="objectives.text-to-text-targets",
+    seen="huggingface/transformers#7077", effect="shifted right, a target begins with two start tokens",
+)  # fmt: skip
+def a_start_token_stands_before_the_text(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    start = torch.cat((prefix_ids.new_tensor([pad_id]), prefix_ids))
+    return text_to_text(start, token_ids, pad_id=pad_id, eos_id=eos_id, length=length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-padded-on-the-left", breaks="objectives.text-to-text-equation",
+    effect="targets begin with padding, which the decoder takes for its start token",
+)  # fmt: skip
+def rows_are_padded_on_the_left(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text, eos_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows([[pad_id] * (length - len(row)) + row for row in made], pad_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-padded-with-0", breaks="objectives.text-to-text-equation",
+    effect="with another pad id word 0 stands behind every text, visible and learnt",
+)  # fmt: skip
+def rows_are_padded_with_0(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text, eos_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows(made, 0, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-padded-with-eos", breaks="objectives.text-to-text-equation",
+    effect="the end of a text is as long as the room that it leaves",
+)  # fmt: skip
+def rows_are_padded_with_eos(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    made = [_ended(prefix_ids.tolist() + text, eos_id, length) for text in _texts(token_ids, pad_id)]
+    return _rows(made, eos_id, length)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-as-wide-as-the-longest", breaks="objectives.dtype-and-shape",
+    effect="every batch has another width than what was asked for",
+)  # fmt: skip
+def rows_are_as_wide_as_the_longest(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    longest = max((len(text) for text in _texts(token_ids, pad_id)), default=0)
+    width = min(length, len(prefix_ids) + longest + 1)
+    return text_to_text(prefix_ids, token_ids, pad_id=pad_id, eos_id=eos_id, length=width)
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-in-place", breaks="objectives.inputs-untouched",
+    effect="the next call with the same texts finds an EOS in them",
+)  # fmt: skip
+def eos_is_written_into_the_texts(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    result = text_to_text(prefix_ids, token_ids, pad_id=pad_id, eos_id=eos_id, length=length)
+    token_ids[token_ids == pad_id] = eos_id
+    return result
+
+
+@fault(
+    text_to_text, "objectives.text-to-text-no-room-is-nothing", breaks="objectives.text-to-text-no-room",
+    effect="rows of nothing are trained on",
+)  # fmt: skip
+def without_a_length_there_are_rows_of_nothing(prefix_ids, token_ids, *, pad_id, eos_id, length):
+    if length < 1:
+        return token_ids[:, :0]
+    return text_to_text(prefix_ids, token_ids, pad_id=pad_id, eos_id=eos_id, length=length)

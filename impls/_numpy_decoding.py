@@ -1,7 +1,8 @@
 """Decoding in plain numpy: filters of logits, draws, greedy decoding and beam search, written from the papers.
 
 Hinton et al. 2015 (temperature); Fan et al. 2018 (top-k); Holtzman et al. 2020 (nucleus); Keskar et al. 2019 (penalty);
-Sutskever et al. 2014 and Wu et al. 2016 (beam search). Masks are True at tokens. `<operation>_vjp` gives gradients.
+Sutskever et al. 2014 and Wu et al. 2016 (beam search); Raffel et al. 2020 (answers of T5). Masks are True at tokens.
+`<operation>_vjp` gives gradients.
 """
 
 # What numpy computes from arrays of any dtype has the type Any.
@@ -190,6 +191,28 @@ def greedy_decode(
             words = (*words, int(_log_probabilities([prompt + words], weights, config).argmax()))
         found.append(words)
     return _followed(token_ids, found, max_new_tokens, pad_id)
+
+
+def greedy_decode_t5(
+    source_ids: Array,
+    weights: Weights,
+    config: Any,
+    *,
+    max_new_tokens: int,
+    eos_id: int | None = None,
+    pad_id: int = 0,
+    attention_mask: Array | None = None,
+) -> Array:
+    """The most probable word after the start, which is padding, time and again; one source after the other, unpadded."""
+    from transpec.impls.numpy_plain import t5
+
+    answers = np.full((len(source_ids), max_new_tokens), pad_id, dtype=source_ids.dtype)
+    for source, answer in zip(_tokens_of(source_ids, attention_mask), answers, strict=True):
+        read = [pad_id]
+        while len(read) <= max_new_tokens and (eos_id is None or eos_id not in read[1:]):
+            read.append(int(t5(np.array([source]), np.array([read]), weights, config)[0, -1].argmax()))
+        answer[: len(read) - 1] = read[1:]
+    return answers
 
 
 def beam_search(

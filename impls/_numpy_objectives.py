@@ -222,6 +222,21 @@ def span_corruption(token_ids: Array, noise: Array, *, first_sentinel_id: int, e
     return result
 
 
+def text_to_text(prefix_ids: Array, token_ids: Array, *, pad_id: int, eos_id: int, length: int) -> Array:
+    """Prefix, text, end and padding of every row, (batch, length). Raffel et al. 2020, section 2.4.
+
+    prefix_ids (P,), token_ids (batch, T).
+    """
+    if length < 1:
+        raise ValueError(f"an end needs a length of 1 or more; given {length}")
+    count = len(prefix_ids) + (token_ids != pad_id).sum(axis=-1)
+    end = np.minimum(count, length - 1)[:, None]  # where each row ends
+    wide = np.pad(token_ids, ((0, 0), (0, length)), constant_values=pad_id)
+    joined = np.concatenate([np.broadcast_to(prefix_ids, (len(wide), len(prefix_ids))), wide], axis=-1)[:, :length]
+    place = np.arange(length)
+    return np.where(place < end, joined, np.where(place == end, eos_id, pad_id))
+
+
 def span_noise_mask(length: int, *, density: float = 0.15, mean_span: float = 3.0, seed: int) -> Array:
     """A random mask with an exact number of noise tokens in an exact number of spans, (length,).
 

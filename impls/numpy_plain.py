@@ -1342,6 +1342,7 @@ from transpec.impls._numpy_claims import (  # noqa: E402, F401
 from transpec.impls._numpy_decoding import (  # noqa: E402, F401
     beam_search,
     greedy_decode,
+    greedy_decode_t5,
     repetition_penalized,
     repetition_penalized_vjp,
     sample,
@@ -1399,6 +1400,7 @@ from transpec.impls._numpy_objectives import (  # noqa: E402, F401
     next_sentence_loss_vjp,
     span_corruption,
     span_noise_mask,
+    text_to_text,
 )
 from transpec.impls._numpy_optimization import (  # noqa: E402, F401
     adam,

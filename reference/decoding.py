@@ -1,6 +1,6 @@
 """Decoding: from logits to the next token, and from a model to a continuation.
 
-What is taken from logits works on any leading axes; what runs a model runs `gpt`.
+What is taken from logits works on any leading axes; what runs a model runs `gpt`, or `t5` where it is named so.
 """
 
 import math
@@ -13,6 +13,7 @@ from transpec.operations import operation
 from transpec.reference.attention import softmax
 from transpec.reference.gpt import GptConfig, gpt
 from transpec.reference.layers import Weights
+from transpec.reference.t5 import T5Config, t5
 
 
 @operation("Hinton et al. 2015, section 2, equation 1; Holtzman et al. 2020, section 3.3, equation 4")
@@ -140,6 +141,33 @@ def greedy_decode(
         visible = torch.cat([visible, torch.ones_like(visible[:, :1])], -1)
         ended = ended if eos_id is None else ended | (chosen == eos_id)
     return ids
+
+
+@operation("Raffel et al. 2020, section 3.1.2: the highest-probability logit at every timestep")
+def greedy_decode_t5(
+    source_ids: Int[Tensor, "B S"],
+    weights: Weights,
+    config: T5Config,
+    *,
+    max_new_tokens: int,
+    eos_id: int | None = None,
+    pad_id: int = 0,
+    attention_mask: Bool[Tensor, "B S"] | None = None,
+) -> Int[Tensor, "B N"]:
+    """Answers to the sources of `max_new_tokens` ids: the most probable token after all before it, time and again.
+
+    What the decoder reads begins with `pad_id`, T5's start token, which is no part of the answer. `eos_id` ends an answer
+    when it is generated, be it in the source or not, and is kept; from there on stands `pad_id`, which otherwise is a
+    token like any other, seen where it is read. `attention_mask` is True at the tokens of the sources and False at their
+    padding, which stands on either side and which neither encoder nor decoder attends to.
+    """
+    read = torch.full((len(source_ids), 1), pad_id, dtype=source_ids.dtype)  # B 1+N
+    ended = torch.zeros(len(source_ids), dtype=torch.bool)
+    for _ in range(max_new_tokens):
+        chosen = t5(source_ids, read, weights, config, attention_mask=attention_mask)[:, -1].argmax(-1)  # B
+        read = torch.cat([read, torch.where(ended, pad_id, chosen).unsqueeze(-1)], -1)
+        ended = ended if eos_id is None else ended | (chosen == eos_id)
+    return read[:, 1:]
 
 
 @operation("Sutskever et al. 2014, section 3.2; Wu et al. 2016, section 7, with a plain power as length normalization")

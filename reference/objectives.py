@@ -1,4 +1,4 @@
-"""Objectives: the losses of pretraining, fine-tuning and distillation, and the corruption of what is to be restored."""
+"""Objectives: the losses of pretraining, fine-tuning and distillation, what is to be restored, and tasks as text to text."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -200,6 +200,31 @@ def span_noise_mask(length: int, *, density: float = 0.15, mean_span: float = 3.
     kept, noise = (_cut(total, spans, generator) for total in (length - count, count))  # spans
     lengths = torch.stack((kept, noise), -1).flatten()  # 2 spans
     return torch.tensor([False, True]).repeat(spans).repeat_interleave(lengths)  # T
+
+
+# --- Text to text -----------------------------------------------------------------------------------------------------
+
+
+@operation("Raffel et al. 2020, section 2.4 and appendix D; seqio, append_eos_after_trim, for what is cut")
+def text_to_text(
+    prefix_ids: Int[Tensor, "P"], token_ids: Int[Tensor, "B T"], *, pad_id: int, eos_id: int, length: int
+) -> Int[Tensor, "B L"]:
+    """Rows of `length` ids: the prefix that says the task, the row's own tokens, one EOS, and padding to the end.
+
+    One call makes the inputs of a task, and one with an empty prefix its targets. `token_ids` are padded on the right
+    with `pad_id`, which stands nowhere else in them. A row that has no room is cut at its end, the prefix too where it
+    is longer than the row, and its last id is the EOS all the same: room is made before the EOS is put there, as seqio's
+    append_eos_after_trim and tokenizers do, while its append_eos leaves the EOS to be trimmed. An EOS between two tokens
+    of a text is a token like any other. Raises ValueError where `length` is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, that of the EOS, got {length!r}")
+    rows = []
+    for tokens in token_ids:
+        text = torch.cat((prefix_ids, tokens[tokens != pad_id]))[: length - 1]
+        padding = text.new_full((length - 1 - len(text),), pad_id)
+        rows.append(torch.cat((text, text.new_tensor([eos_id]), padding)))
+    return torch.stack(rows) if rows else token_ids.new_zeros((0, length))  # B L
 
 
 # --- Where papers are silent ------------------------------------------------------------------------------------------

@@ -259,6 +259,32 @@ def test_greedy_prefix(implementation, case):
     assert_conforms(implementation, case)
 
 
+# --- Greedy, T5 -------------------------------------------------------------------------------------------------------
+
+
+@must("decoding.greedy-t5-equation", "Raffel et al. 2020, section 3.1.2")
+@cases(decoding.answered)
+def test_greedy_t5_equation(implementation, case):
+    """An answer is the most probable token at each step, all before it being read, and after EOS padding."""
+    assert_conforms(implementation, case)
+
+
+@must("decoding.greedy-t5-start", "the contract of pad_id: T5's decoder begins with the padding token")
+@cases(decoding.answers_started, decoding.answers_ended[3:8])
+def test_greedy_t5_start(implementation, case):
+    """The decoder reads the padding token before all that it generates, whatever its id and that of EOS are."""
+    assert_conforms(implementation, case)
+
+
+@must("decoding.greedy-t5-source-padding", "the contract of attention_mask")
+@cases(decoding.answers_padded)
+def test_greedy_t5_source_padding(implementation, case):
+    """A source padded on the right or on the left is answered as without its padding."""
+    alone, pick = decoding.last_unpadded(case)
+    assert_same(implementation, alone, case, pick)
+    assert_conforms(implementation, case)
+
+
 # --- Beam search ------------------------------------------------------------------------------------------------------
 
 
@@ -293,15 +319,15 @@ def test_length_penalty(implementation, case):
     assert_conforms(implementation, case)
 
 
-# --- Both -------------------------------------------------------------------------------------------------------------
+# --- All --------------------------------------------------------------------------------------------------------------
 
 
 @must("decoding.end-of-sequence", "the contract of eos_id and pad_id")
 @cases(decoding.ended)
 def test_end_of_sequence(implementation, case):
     """The EOS that is generated is kept, the first ends its sequence, and nothing but padding follows it."""
-    result, length = output_of(implementation, case), case.tensors[0].shape[-1]
-    made, eos_id = result[:, length:], case.options["eos_id"]
+    result, eos_id = output_of(implementation, case), case.options["eos_id"]
+    made = decoding.new_tokens_of(case, result)
     after = ((made == eos_id).cumsum(-1) - (made == eos_id).long()) > 0
     wanted = torch.where(after, case.options.get("pad_id", 0), made)
     assert_derived(implementation, case, result, made, wanted, torch.zeros(made.shape), "new token")
@@ -327,18 +353,17 @@ def test_left_padding(implementation, case):
 
 
 @must("decoding.padding-does-not-matter", "the contract of attention_mask")
-@cases(decoding.left)
+@cases(decoding.padded)
 def test_padding_does_not_matter(implementation, case):
     """Other ids where the attention mask is False change nothing that is generated."""
-    visible = torch.nn.functional.pad(case.options["attention_mask"], (0, case.options["max_new_tokens"]), value=True)
-    assert_identical(implementation, case, decoding.with_other_padding(case), visible)
+    assert_identical(implementation, case, decoding.with_other_padding(case), decoding.that_matters(case))
     assert_conforms(implementation, case)
 
 
 @must("decoding.everything-visible", "the contract of attention_mask")
-@cases(decoding.unpadded)
+@cases(decoding.visible)
 def test_everything_visible(implementation, case):
-    """An attention mask that hides nothing acts as none, also where the prompt holds the pad id."""
+    """An attention mask that hides nothing acts as none, also where prompts or sources hold the pad id."""
     assert_same(implementation, case, decoding.nothing_hidden(case))
     assert_conforms(implementation, case)
 
@@ -346,7 +371,7 @@ def test_everything_visible(implementation, case):
 @must("decoding.batch-independence", "the contract: prompts are continued each for itself")
 @cases(decoding.in_batches)
 def test_batch_independence(implementation, case):
-    """A prompt alone is continued as it is in a batch, whenever the others end."""
+    """A prompt is continued, and a source answered, alone as in a batch, whenever the others end."""
     alone, pick = decoding.last_alone(case)
     assert_same(implementation, alone, case, pick)
     assert_same(implementation, case, decoding.rows_reversed(case), lambda result: result.flip(0))
@@ -395,7 +420,7 @@ def test_batch_of_zero(implementation, case):
 @should("decoding.no-new-tokens", "the contract of max_new_tokens")
 @cases(decoding.no_new_tokens)
 def test_no_new_tokens(implementation, case):
-    """With no new tokens asked for the result is the prompt."""
+    """With no new tokens asked for the result is the prompt, of a source nothing."""
     assert_conforms(implementation, case)
 
 
@@ -409,5 +434,5 @@ def test_bad_options(implementation, case):
 @should("decoding.out-of-range", "the contract: what the tables do not have is refused")
 @cases(decoding.out_of_range)
 def test_out_of_range(implementation, case):
-    """Ids beyond the vocabulary, and more tokens than there are positions, raise with a message."""
+    """Ids beyond the vocabulary, and more tokens than a model has positions, raise with a message."""
     assert_refuses(implementation, case)

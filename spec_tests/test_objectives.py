@@ -413,6 +413,47 @@ def test_span_corruption_noise_mask_seed(implementation, case):
     assert_identical(implementation, case, case)
 
 
+# --- Text to text -----------------------------------------------------------------------------------------------------
+
+
+@must("objectives.text-to-text-equation", "Raffel et al. 2020, section 2.4 and appendix D")
+@cases(objectives.with_room, objectives.without_prefix, objectives.without_room)
+def test_text_to_text_equation(implementation, case):
+    """A row is the prefix, the tokens of its text, one EOS, and padding behind it up to the length."""
+    assert_conforms(implementation, case)
+
+
+@must("objectives.text-to-text-targets", "Raffel et al. 2020, section 2.4: a prefix to the original input sequence")
+@cases(objectives.without_prefix)
+def test_text_to_text_targets(implementation, case):
+    """With an empty prefix, as targets have it, nothing stands before the text."""
+    assert_conforms(implementation, case)
+
+
+@must("objectives.text-to-text-truncation", "seqio, append_eos_after_trim")
+@cases(objectives.without_room, objectives.without_prefix[4:5])
+def test_text_to_text_truncation(implementation, case):
+    """What has no room is cut at its end, and the EOS is the last of the row."""
+    assert_conforms(implementation, case)
+
+
+@must("objectives.text-to-text-padding", "the contract of pad_id")
+@cases(objectives.with_room[:9], objectives.without_prefix[:3], objectives.without_room[:6])
+def test_text_to_text_padding(implementation, case):
+    """Padding behind the texts has no part in the result, however much there is."""
+    assert_same(implementation, case, objectives.with_wider_padding(case))
+    assert_conforms(implementation, case)
+
+
+@must("objectives.text-to-text-rows", "the contract: a task for each row")
+@cases(objectives.with_room[:9], objectives.without_prefix[:3], objectives.without_room[:6])
+def test_text_to_text_rows(implementation, case):
+    """Each row has its prefix and ends where its own text does, whatever the others are."""
+    assert_same(implementation, objectives.last_text_alone(case), case, lambda result: result[-1:])
+    assert_same(implementation, case, objectives.texts_exchanged(case), lambda result: result.flip(0))
+    assert_conforms(implementation, case)
+
+
 # --- All --------------------------------------------------------------------------------------------------------------
 
 
@@ -445,10 +486,10 @@ def test_no_memory(implementation, case):
     assert_no_memory(implementation, case, objectives.others_than(case))
 
 
-@must("objectives.dtype-and-shape", "the contract: losses are scalars in the logits' dtype; corruptions are integers")
+@must("objectives.dtype-and-shape", "the contract: losses are scalars in the logits' dtype; ids are integers")
 @cases(objectives.every_operation)
 def test_dtype_and_shape(implementation, case):
-    """A loss is one number in the dtype of the logits; a corruption is two rows of 64-bit integers, a mask is boolean."""
+    """A loss is one number in the dtype of the logits; corruptions and texts are 64-bit integers, a mask is boolean."""
     assert_contract(implementation, case)
 
 
@@ -470,4 +511,11 @@ def test_impossible_shapes(implementation, case):
 @cases(objectives.too_short)
 def test_span_corruption_noise_mask_too_short(implementation, case):
     """A text of fewer than two tokens, which cannot hold both noise and text, raises with a message."""
+    assert_refuses(implementation, case)
+
+
+@should("objectives.text-to-text-no-room", "the contract of length")
+@cases(objectives.no_room_at_all)
+def test_text_to_text_no_room(implementation, case):
+    """A length of 0, which has no room for the EOS, raises with a message."""
     assert_refuses(implementation, case)

@@ -75,6 +75,18 @@ def test_generation(implementation, case):
         assert_beats(implementation, case, Score(case.name, tuned.after, name, baseline, "bits/byte", False, note))
 
 
+@must("training.generated-text", "Radford et al. 2019, section 3; Holtzman et al. 2020, section 3.3", run="short")
+@cases(training.texts)
+def test_generated_text(implementation, case):
+    """What GPT writes after held-out prompts is nearer to trigrams of the text, once it is fine-tuned, than before."""
+    runs = (language_modelling.fine_tuned(implementation, case.name), language_modelling.pretrained(implementation))
+    after, before = (language_modelling.written(implementation, run.weights, case.name) for run in runs)
+    name = f"written {case.name}, nearer to its trigrams than to those of Moby-Dick"
+    note = f"{language_modelling.PROMPTS} continuations of {language_modelling.WRITTEN} bytes, such as {after.shown!r}"
+    score = Score(name, after.nearness, "pretrained only", before.nearness, "bits/byte", True, note)
+    assert_beats(implementation, case, score)
+
+
 # --- Mixed precision and distillation ---------------------------------------------------------------------------------
 
 

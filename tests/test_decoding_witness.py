@@ -33,7 +33,7 @@ def each(*names: str):
     return pytest.mark.parametrize("case", stated(*names), ids=lambda case: f"{case.operation.name}-{case.name}")
 
 
-@each("greedy_decode", "beam_search")
+@each("greedy_decode", "greedy_decode_t5", "beam_search")
 def test_nothing_is_a_near_thing(case):
     """What is chosen is chosen by a margin of 1e-3, in both dtypes, and correct beam searches agree."""
     assert decoding.margin_of(case) >= decoding.MARGIN
@@ -86,6 +86,37 @@ def test_generate(case):
         generated = torch.nn.functional.pad(generated, (0, width - generated.shape[-1]), value=options["eos_id"])
     padded = torch.nn.functional.pad(generated, (0, width - generated.shape[-1]), value=options.get("pad_id", 0))
     assert padded.tolist() == expected.tolist()
+
+
+@each("greedy_decode_t5")
+def test_generate_by_t5(case):
+    """T5ForConditionalGeneration.generate gives the same ids behind its start token."""
+    from transpec.impls.huggingface import _loaded, _t5, _t5_names
+
+    made = transformers.T5ForConditionalGeneration(_t5(case.config, "eager").config).double().eval()
+    state = {"shared.weight": case.weights["embedding.table"]}
+    state["lm_head.weight"] = state["shared.weight"] if case.config.tied else case.weights["head"].mT
+    for stack in ("encoder", "decoder"):
+        weights = {name.removeprefix(f"{stack}."): value for name, value in case.weights.items()}
+        for name, ours in _t5_names(case.config, decoder=stack == "decoder").items():
+            if name.endswith(".weight"):
+                state[f"{stack}.{name}"] = weights.get(ours, state["shared.weight"])
+            else:
+                loaded = _loaded(made.get_submodule(f"{stack}.{name}"), ours, weights)
+                state |= {f"{stack}.{name}.{own}": value for own, value in loaded}
+    made.lm_head.weight = torch.nn.Parameter(state["lm_head.weight"].contiguous())  # theirs is one with the table
+    made.load_state_dict(state)
+    options, (ids,) = case.options, case.tensors
+    mask, pad_id = options.get("attention_mask"), options.get("pad_id", 0)
+    generated = made.generate(
+        ids, attention_mask=(torch.ones_like(ids) if mask is None else mask.long()), do_sample=False, num_beams=1,
+        max_new_tokens=options["max_new_tokens"], decoder_start_token_id=pad_id, pad_token_id=pad_id,
+        eos_token_id=options.get("eos_id"),
+    )  # fmt: skip
+    missing = 1 + options["max_new_tokens"] - generated.shape[-1]  # it stops where all answers have ended
+    assert generated[:, 0].tolist() == [pad_id] * len(ids)
+    padded = torch.nn.functional.pad(generated[:, 1:], (0, missing), value=pad_id)
+    assert padded.tolist() == oracle(case).tolist()
 
 
 @each("temperature_scaled", "top_k_filtered", "top_p_filtered")

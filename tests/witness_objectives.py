@@ -136,3 +136,19 @@ def span_corruption(token_ids: list[int], noise: list[bool], *, first_sentinel_i
             kept += tokens
     rows = [[*kept, eos_id], [*target, next(unused), eos_id]]
     return [row + [-1] * (len(noise) + 3 - len(row)) for row in rows]
+
+
+def text_to_text(
+    prefix_ids: list[int], token_ids: list[list[int]], *, pad_id: int, eos_id: int, length: int
+) -> list[list[int]]:
+    """Tokens are put into a row of padding one by one, as long as there is a place before the last for them."""
+    rows = []
+    for tokens in token_ids:
+        row, place = [pad_id] * length, 0
+        for token in [*prefix_ids, *(token for token in tokens if token != pad_id)]:
+            if place < length - 1:
+                row[place] = token
+                place += 1
+        row[place] = eos_id
+        rows.append(row)
+    return rows

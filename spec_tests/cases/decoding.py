@@ -18,6 +18,7 @@ from transpec.reference.attention import softmax
 from transpec.reference.decoding import (
     beam_search,
     greedy_decode,
+    greedy_decode_t5,
     repetition_penalized,
     sample,
     sampling_distribution,
@@ -26,7 +27,9 @@ from transpec.reference.decoding import (
     top_p_filtered,
 )
 from transpec.reference.gpt import GptConfig, gpt
+from transpec.reference.t5 import t5
 from transpec.spec_tests.cases import gpt as of_gpt
+from transpec.spec_tests.cases import t5 as of_t5
 from transpec.spec_tests.cases.models import real
 
 MARGIN = 1e-3  # between what is chosen and what is not, in logits, log-probabilities and sums of probabilities
@@ -342,6 +345,26 @@ def _weights(seed: int, config: GptConfig) -> dict[str, Tensor]:
     return {name: value * factors.get(name.rpartition(".")[2].partition("_")[0], 1.0) for name, value in made.items()}
 
 
+def answering(
+    name: str, seed: int, *, B: int = 3, S: int = 5, ids: Any = None, lengths: Sequence[int] = (), side: str = "right",
+    max_new_tokens: int = 5, eos_id: int | None = None, pad_id: int = 0, **sizes: Any,
+) -> Case:  # fmt: skip
+    """A call of greedy_decode_t5, on sources of these lengths padded on a side where lengths are given."""
+    S, B = max(lengths, default=S), len(lengths) or B
+    options = {"max_new_tokens": max_new_tokens, "eos_id": eos_id, "pad_id": pad_id}
+    if lengths:
+        options["attention_mask"] = real(*lengths, width=S, side=side)
+    # Of `model` the weights and the config are taken; what it reads is put in its place.
+    made = of_t5.model(f"answers {seed}", **{"V": 7, "M": 8, "E": 3, "F": 5, "N": 1, "L": 1, "H": 2} | sizes)
+    ids = integers(f"sources {seed}", made.config.vocab_size, B, S) if ids is None else torch.as_tensor(ids)
+    # As of a GPT, weights are large: of small ones an answer is one word, time and again, whatever the source says.
+    weights = {key: value * T5_FACTORS.get(key.rpartition(".")[2], 1.0) for key, value in (made.weights or {}).items()}
+    return Case(greedy_decode_t5, name, (ids,), weights, options, WIDE, config=made.config)
+
+
+T5_FACTORS = {"relative_bias": 2.0, "w_q": 2.0, "w_k": 2.0} | dict.fromkeys(("w_v", "w_o", "w_1", "w_2", "w_gate"), 4.0)
+
+
 def margin_of(case: Case) -> float:
     """The smallest margin of any choice in a call that decodes; minus infinity where correct beam searches differ."""
     ids, options = case.tensors[0], dict(case.options)
@@ -349,6 +372,9 @@ def margin_of(case: Case) -> float:
     visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
     prompts = [tuple(row[seen].tolist()) for row, seen in zip(ids, visible, strict=True)]
     words = options["max_new_tokens"], options.get("eos_id")
+    if case.operation is greedy_decode_t5:
+        pad_id = options.get("pad_id", 0)
+        return min((_answer_margin(case, source, *words, pad_id) for source in prompts), default=math.inf)
     if case.operation is greedy_decode:
         return min((_greedy_margin(case, prompt, *words) for prompt in prompts), default=math.inf)
     penalty, beams = options.get("length_penalty", 0.0), options["num_beams"]
@@ -372,6 +398,17 @@ def _greedy_margin(case: Case, prompt: tuple[int, ...], longest: int, eos_id: in
         first, second = sorted(row, reverse=True)[:2]
         margin, prompt = min(margin, first - second), (*prompt, row.index(first))
         if prompt[-1] == eos_id:
+            break
+    return margin
+
+
+def _answer_margin(case: Case, source: tuple[int, ...], longest: int, eos_id: int | None, pad_id: int) -> float:
+    margin, read = math.inf, [pad_id]
+    for _ in range(longest):
+        scores = t5(torch.tensor([source]), torch.tensor([read]), dict(case.weights or {}), case.config)[0, -1]
+        first, second = scores.sort(descending=True).values[:2].tolist()
+        margin, read = min(margin, first - second), [*read, int(scores.argmax())]
+        if read[-1] == eos_id:
             break
     return margin
 
@@ -590,6 +627,58 @@ beams_of_all = [
 ]
 
 
+# What an answer says is told by sources and seed; EOS is then a word that comes where the name says.
+answers_plain = [
+    answering("five new tokens", 8),
+    answering("six new tokens", 22, max_new_tokens=6),
+    answering("answers that begin alike", 121),
+    answering("two layers on either side, answers that begin alike", 24, N=2, L=2),
+    answering("two layers on either side, answers that begin unlike", 62, N=2, L=2),
+    answering("gated GELU and a head of its own", 11, activation="gated_gelu", tied=False),
+    answering("a head of its own", 21, tied=False),
+]
+answers_ended = [
+    answering("EOS at unlike steps, and never", 121, eos_id=3),
+    answering("every answer ends", 8, eos_id=1),
+    answering("EOS at the second step, at the last, and never", 8, eos_id=4),
+    answering("EOS at once, later, and never", 3, eos_id=3, pad_id=2),
+    answering("words of the pad id", 3, eos_id=4, pad_id=2),
+    answering("EOS 0 and padding 6", 13, eos_id=0, pad_id=6),
+    answering("EOS is the last id", 79, eos_id=6),
+    answering("EOS and padding are one id", 3, eos_id=2, pad_id=2),
+    answering("EOS never comes", 8, eos_id=5),
+    answering("EOS in the sources", 48, eos_id=2, ids=[[2, 1, 2, 5, 3], [2, 2, 6, 2, 0], [4, 2, 1, 1, 2]]),
+    answering("the pad id in the sources", 48, eos_id=2, ids=[[0, 1, 0, 5, 0], [3, 0, 0, 2, 0], [0, 0, 4, 1, 6]]),
+]
+answers_padded = [
+    answering("sources of 5, 3 and 1", 65, lengths=(5, 3, 1)),
+    answering("sources of 5, 3 and 1, EOS", 85, lengths=(5, 3, 1), eos_id=0, pad_id=0),
+    answering("sources of 2, 4 and 3, EOS", 0, lengths=(2, 4, 3), eos_id=6, pad_id=4),
+    answering("sources of 1 and 6, two layers", 9, lengths=(1, 6), N=2, L=2),
+    answering("sources of 4, 2 and 5, padded on the left", 13, lengths=(4, 2, 5), side="left"),
+    answering("sources of 4, 2 and 5, padded on the left, EOS", 8, lengths=(4, 2, 5), side="left", eos_id=1),
+    answering(
+        "padding with the pad id", 65, lengths=(5, 2, 3), pad_id=0,
+        ids=[[6, 1, 2, 5, 4], [3, 5, 0, 0, 0], [2, 0, 6, 0, 0]],
+    ),
+]  # fmt: skip
+answers_started = [
+    answering(f"the start is {pad_id}", seed, pad_id=pad_id, eos_id=eos_id)
+    for seed, pad_id, eos_id in ((14, 2, 1), (22, 2, 0), (3, 6, 1), (21, 6, 5), (13, 6, 0))
+]
+answers_sizes = [
+    answering("one source", 13, B=1),
+    answering("sources of one token", 85, S=1),
+    answering("one new token", 30, max_new_tokens=1),
+    answering("nine sources of two tokens", 317, B=9, S=2, max_new_tokens=3),
+    answering("as many sources as tokens", 8, B=5),
+    answering("33 words", 15, V=33),
+    answering("one head", 33, H=1, M=6),
+    answering("17 new tokens", 4, B=2, S=3, max_new_tokens=17),
+    answering("sources of 17", 8, B=2, S=17, max_new_tokens=4),
+]
+
+
 # --- Groups and changes for properties --------------------------------------------------------------------------------
 
 
@@ -600,11 +689,23 @@ def last_alone(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
 
 
 def last_unpadded(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
-    """The last prompt alone and without its padding, and how to pick it out of the result of all."""
-    length = int(case.options["attention_mask"][-1].sum())
-    start = case.tensors[0].shape[-1] - length
-    alone = case.changed("last unpadded", (case.tensors[0][-1:, start:],), attention_mask=None)
+    """The last prompt or source alone and without its padding, and how to pick it out of the result of all."""
+    seen = case.options["attention_mask"][-1]
+    alone = case.changed("last unpadded", (case.tensors[0][-1:, seen],), attention_mask=None)
+    start = 0 if case.operation is greedy_decode_t5 else int((~seen).sum())  # where its part of the result begins
     return alone, lambda result: result[-1:, start:]
+
+
+def new_tokens_of(case: Case, result: Tensor) -> Tensor:
+    """What was generated, without the prompt."""
+    return result if case.operation is greedy_decode_t5 else result[:, case.tensors[0].shape[-1] :]
+
+
+def that_matters(case: Case) -> Tensor | None:
+    """Where a result is looked at: everywhere but at the padding of prompts."""
+    if case.operation is greedy_decode_t5:
+        return None
+    return torch.nn.functional.pad(case.options["attention_mask"], (0, case.options["max_new_tokens"]), value=True)
 
 
 def with_other_padding(case: Case) -> Case:
@@ -650,7 +751,7 @@ def words_reversed(case: Case) -> Case:
 
 def others_than(case: Case) -> list[Case]:
     """Calls that a careless memory would take for this one."""
-    if case.operation in (greedy_decode, beam_search):
+    if case.operation in (greedy_decode, greedy_decode_t5, beam_search):
         weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
         others = [
             case.changed("other weights", weights=weights),
@@ -674,8 +775,12 @@ every_filter = [
     distributions[9],
     distributions[4],
 ]
-every_operation = [*every_filter, draws_alone[2], greedy_ended[0], greedy_left[1], beams_penalized[1], beams_left[1]]
+every_operation = [
+    *every_filter, draws_alone[2], greedy_ended[0], greedy_left[1], beams_penalized[1], beams_left[1],
+    answers_ended[0], answers_padded[2],
+]  # fmt: skip
 decoded = [*greedy_plain, *greedy_ended, *greedy_left, *greedy_sizes]
+answered = [*answers_plain, *answers_ended, *answers_padded, *answers_started, *answers_sizes]
 searched = [*beams_plain, *beams_ended, *beams_penalized[:6], *beams_left, *beams_sizes, beams_of_all[0]]
 ended = [case for case in greedy_ended if "eos_id" in case.options] + [
     greedy_left[1],
@@ -683,8 +788,13 @@ ended = [case for case in greedy_ended if "eos_id" in case.options] + [
     *beams_penalized[2:8],
     beams_left[1],
     beams_left[3],
+    *answers_ended,
+    answers_padded[1],
+    answers_padded[2],
+    answers_padded[5],
 ]
 left = [*greedy_left, *beams_left, beams_of_one[2]]
+padded = [*left, *answers_padded]
 in_batches = [
     *greedy_plain,
     *greedy_ended[:3],
@@ -693,6 +803,10 @@ in_batches = [
     *beams_ended[:5],
     *beams_left,
     beams_sizes[8],
+    *answers_plain,
+    *answers_ended[:4],
+    *answers_padded,
+    answers_sizes[3],
 ]
 unpadded = [
     greedy_plain[0],
@@ -703,7 +817,11 @@ unpadded = [
     beams_ended[0],
     beams_ended[10],
 ]
-prefixes = [*greedy_plain, *greedy_ended[:3], *greedy_left[:2], greedy_sizes[9]]
+visible = [*unpadded, answers_plain[0], answers_plain[3], answers_ended[0], answers_ended[10]]
+prefixes = [
+    *greedy_plain, *greedy_ended[:3], *greedy_left[:2], greedy_sizes[9],
+    *answers_plain, *answers_ended[:3], *answers_padded[:2], answers_sizes[7],
+]  # fmt: skip
 differentiable = [
     temperatures[0],
     temperatures[3],
@@ -722,17 +840,17 @@ strided = [
     *(case for call in _laid_out for case in layouts(call)),
     *(
         case
-        for call in (greedy_left[1], beams_left[1])
+        for call in (greedy_left[1], beams_left[1], answers_padded[2])
         for case in layouts(call)
-        if "token_ids" in case.name or "attention_mask" in case.name
+        if "_ids" in case.name or "attention_mask" in case.name
     ),
 ]
-_few, _beam = greedy_sizes[2], beams_sizes[2]
+_few, _beam, _answer = greedy_sizes[2], beams_sizes[2], answers_sizes[2]
 batch_of_zero = [
     *(case.changed("a batch of zero", tuple(each[:0] for each in case.tensors)) for case in every_filter[::2]),
-    *(case.changed("a batch of zero", (case.tensors[0][:0],)) for case in (_few, _beam)),
+    *(case.changed("a batch of zero", (case.tensors[0][:0],)) for case in (_few, _beam, _answer)),
 ]
-no_new_tokens = [case.changed("nothing new", max_new_tokens=0) for case in (_few, _beam)]
+no_new_tokens = [case.changed("nothing new", max_new_tokens=0) for case in (_few, _beam, _answer)]
 bad_options = [
     temperatures[0].changed("a temperature below zero", temperature=-1.0),
     distributions[1].changed("a temperature below zero", temperature=-0.6),
@@ -741,7 +859,7 @@ bad_options = [
     beams_sizes[2].changed("no beams", num_beams=0),
 ]
 out_of_range = [
-    *(case.changed("an id after the last", (torch.full_like(case.tensors[0], 7),)) for case in (_few, _beam)),
+    *(case.changed("an id after the last", (torch.full_like(case.tensors[0], 7),)) for case in (_few, _beam, _answer)),
     *(case.changed("more tokens than positions", max_new_tokens=8) for case in (_few, _beam)),
     penalties[0].changed("an id after the last", (penalties[0].tensors[0], torch.full((3, 2), 7))),
 ]

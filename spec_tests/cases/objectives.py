@@ -19,6 +19,7 @@ from transpec.reference.objectives import (
     next_sentence_loss,
     span_corruption,
     span_noise_mask,
+    text_to_text,
 )
 
 BLOCK_EDGES = (15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
@@ -689,6 +690,88 @@ def overlap(case: Case, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, 
     return share.double(), chance, SIGMAS * (2 * mean_span * chance * (1 - chance) / len(first)).sqrt()
 
 
+# --- Text to text -----------------------------------------------------------------------------------------------------
+
+
+def tasks(
+    name: str, prefix: int, *lengths: int, length: int, width: int = 0, pad_id: int = 0, eos_id: int = 1,
+    ids: list[list[int]] | None = None, first: int = 100,
+) -> Case:  # fmt: skip
+    """A call of text_to_text on texts of these lengths, or of these ids; else no two tokens are the same, from `first` on."""
+    starts = [first + prefix + sum(lengths[:row]) for row in range(len(lengths))]
+    texts = [list(range(start, start + n)) for start, n in zip(starts, lengths, strict=True)] if ids is None else ids
+    width = width or max(map(len, texts))
+    padded = _ids(*(text + [pad_id] * (width - len(text)) for text in texts))
+    options = {"pad_id": pad_id, "eos_id": eos_id, "length": length}
+    return Case(text_to_text, name, (first + torch.arange(prefix), padded), None, options)
+
+
+with_room = [
+    tasks("a prefix of three, texts of 4, 2 and 5", 3, 4, 2, 5, length=12),
+    tasks("one text", 2, 3, length=8),
+    tasks("a prefix of one", 1, 3, 5, length=9),
+    tasks("a prefix longer than the texts", 7, 2, 1, 3, length=13),
+    tasks("texts of one token", 3, 1, 1, length=7),
+    tasks("no text in the second row", 3, 4, 0, 2, length=9),
+    tasks("texts of one length", 2, 4, 4, 4, length=11),
+    tasks("the longest has just room", 3, 2, 5, 4, length=9),
+    tasks("more padding than the result has", 2, 3, 1, length=8, width=19),
+    tasks("padding 5 and EOS 7", 3, 4, 2, 5, length=12, pad_id=5, eos_id=7),
+    tasks("padding 1 and EOS 0", 3, 4, 2, 5, length=12, pad_id=1, eos_id=0),
+    tasks("padding and EOS above all words", 2, 3, 5, length=10, pad_id=250_100, eos_id=250_101),
+    tasks("padding -100", 2, 3, 1, length=9, pad_id=-100),
+    tasks("padding and EOS are one id", 2, 3, 5, length=10, pad_id=2, eos_id=2),
+    tasks("EOS between the tokens of a text", 2, length=11, ids=[[8, 1, 9, 1, 7], [6, 5, 1, 4], [1, 3]]),
+    tasks("tokens that are all the same", 3, length=10, ids=[[100] * 4, [100] * 2, [100]]),
+    tasks("texts that begin as the prefix does", 3, length=12, ids=[[100, 101, 102, 7], [100, 101], [102, 101, 100, 5, 6]]),
+    tasks("the same text twice", 2, length=9, ids=[[7, 8, 9], [7, 8, 9], [7, 8]]),
+    tasks("ids that float32 cannot hold", 3, 4, 2, length=9, first=FIRST_BEYOND_FLOAT32),
+    tasks("as many texts as places", 2, 3, 1, 2, 4, 3, 1, length=7),
+    tasks("nine texts", 2, 1, 2, 3, 4, 5, 4, 3, 2, 1, length=8),
+    tasks("a long text and a short one", 5, 290, 17, length=301),
+]  # fmt: skip
+without_prefix = [
+    tasks("targets of 4, 2 and 5", 0, 4, 2, 5, length=8),
+    tasks("one target of one token", 0, 1, length=4),
+    tasks("a target of nothing among others", 0, 3, 0, 2, length=6),
+    tasks("targets with padding -100", 0, 3, 1, length=7, pad_id=-100),
+    tasks("a target too long", 0, 6, 2, length=5),
+    tasks("the longest target has just room", 0, 2, 5, length=6),
+]
+without_room = [
+    tasks("one token too many", 3, 2, 6, 4, length=9),
+    tasks("all texts too long", 2, 8, 5, 7, length=6),
+    tasks("room for all but the EOS", 3, 2, 5, 4, length=8),
+    tasks("room for one token", 3, 4, 2, length=5),
+    tasks("room for the prefix alone", 3, 4, 2, length=4),
+    tasks("a prefix too long", 6, 3, 1, length=5),
+    tasks("room for the EOS alone", 2, 3, 1, length=1),
+    tasks("room for one token of the prefix", 3, 2, 4, length=2),
+    tasks("too long, padding 5 and EOS 7", 3, 9, 2, 5, length=8, pad_id=5, eos_id=7),
+    tasks("too long, an EOS where it is cut", 2, length=7, ids=[[8, 9, 7, 1, 6, 5], [8, 9, 7, 6, 1, 5], [4, 1]]),
+    tasks("a long text", 4, 300, 20, length=129),
+]
+no_room_at_all = [tasks("a length of 0", 2, 3, 1, length=0)]
+
+
+def with_wider_padding(case: Case) -> Case:
+    """Five more columns of padding behind the texts."""
+    prefix, ids = case.tensors
+    wider = torch.nn.functional.pad(ids, (0, 5), value=case.options["pad_id"])
+    return case.changed("wider padding", (prefix, wider))
+
+
+def last_text_alone(case: Case) -> Case:
+    """The last text alone, without padding."""
+    prefix, ids = case.tensors
+    return case.changed("the last text alone", (prefix, ids[-1:, : int((ids[-1] != case.options["pad_id"]).sum())]))
+
+
+def texts_exchanged(case: Case) -> Case:
+    """The texts in reverse order; the prefix as it is."""
+    return case.changed("texts in reverse order", (case.tensors[0], case.tensors[1].flip(0)))
+
+
 # --- Drawn ------------------------------------------------------------------------------------------------------------
 
 
@@ -730,13 +813,22 @@ drawn_spans = [Drawn(span_corruption, span_corruptions(), dtypes=(EXACT,))]
 losses = [
     generic[0], ignoring[0], smoothed[0], sequences[0], padded[0], restored[0], sentences[7], distilled[0], micro_batches[1],
 ]  # fmt: skip
-others = [corruptions[3], few_draws[0], between[3], noise_masks[4]]
-every_operation = [*losses, *others, leading_axes[1], sentences[2], many_draws[1], noise_masks[0]]
+others = [corruptions[3], few_draws[0], between[3], noise_masks[4], with_room[0]]
+every_operation = [*losses, *others, leading_axes[1], sentences[2], many_draws[1], noise_masks[0], without_room[0]]
 with_inputs = [case for case in every_operation if case.operation is not span_noise_mask] + [
     ignore_ids[0], padded[3], after_padding[0], restored[8], micro_batches[8],
 ]  # fmt: skip
-remembered = [*losses, corruptions[3], between[3], ignore_ids[2], padded[1], distilled[2]]
-strided = [variant for case in (*losses, corruptions[3], between[3]) for variant in layouts(case)]
+remembered = [
+    *losses,
+    corruptions[3],
+    between[3],
+    ignore_ids[2],
+    padded[1],
+    distilled[2],
+    with_room[0],
+    without_room[0],
+]
+strided = [variant for case in (*losses, corruptions[3], between[3], with_room[0]) for variant in layouts(case)]
 ignored_somewhere = [
     *ignoring,
     *ignore_ids,
@@ -887,6 +979,8 @@ def others_than(case: Case) -> list[Case]:
     """Calls of the same operation that a careless memory would take for this one: other content, other sizes."""
     if case.operation is span_corruption:
         return [with_other_numbers(case)]
+    if case.operation is text_to_text:
+        return [with_other_numbers(case), case.changed("no prefix", (case.tensors[0][:0], case.tensors[1]))]
     return [with_other_numbers(case), case.changed("half", _halved(case), **_halved_options(case))]
 
 
@@ -900,6 +994,10 @@ def _halved_options(case: Case) -> dict[str, Tensor]:
 
 def with_other_numbers(case: Case) -> Case:
     """Other logits and, by their order, other labels, ids and draws, of the same shapes."""
+    if case.operation is text_to_text:  # padding stays on the right
+        pad_id = case.options["pad_id"]
+        tensors = tuple(torch.where(value == pad_id, pad_id, value + 500) for value in case.tensors)
+        return case.changed("other numbers", tensors)
     return case.changed(
         "other numbers",
         tuple(

@@ -19,7 +19,7 @@ from torch import Tensor
 from transpec.cases import Case
 from transpec.implementations import REFERENCE, Implementation
 from transpec.reference.objectives import PAD as FILLED
-from transpec.reference.objectives import span_corruption
+from transpec.reference.objectives import span_corruption, text_to_text
 from transpec.reference.t5 import T5Config, shift_right, t5
 from transpec.runs import forward
 from transpec.spec_tests.runs.kernels import by_kernels
@@ -41,7 +41,7 @@ from transpec.spec_tests.runs.loop import (
 Model = Callable[..., Tensor]  # of source, target, weights, config and masks
 Pair = tuple[str, str]
 
-PREFIX = "translate English to German: "
+PREFIX = "translate English to German:"
 ASKED, ANSWER = "That is good.", "Das ist gut."
 DATES, NUMBERS_TIMES = 2000, 2  # that are trained on, and how often numbers stand in the lot that is drawn from
 # Fewer numbers than dates, for they are harder: a part of 0.83 to 0.87 of them is exact, against 0.98 of the dates.
@@ -120,7 +120,7 @@ def _tokenizer() -> Any:
     made.decoder = library.decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
     trainer = library.trainers.BpeTrainer(vocab_size=PIECES - SENTINELS, special_tokens=special, show_progress=False)
-    sentences = [PREFIX + english for english, _ in corpus().train] + [german for _, german in corpus().train]
+    sentences = [f"{PREFIX} {english}" for english, _ in corpus().train] + [german for _, german in corpus().train]
     made.train_from_iterator(sentences, trainer)
     if made.get_vocab_size() != PIECES - SENTINELS:
         raise ValueError(f"the tokenizer has {made.get_vocab_size()} pieces, should have {PIECES - SENTINELS}")
@@ -128,14 +128,24 @@ def _tokenizer() -> Any:
 
 
 def encoded(sentence: str) -> list[int]:
-    """Ids and the end."""
-    return [*tokenizer().encode(sentence).ids, END]
+    """Ids, without an end."""
+    found: list[int] = tokenizer().encode(sentence).ids
+    return found
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
     """All rows at the length of the longest, padding on the right."""
     width = max(map(len, rows))
     return torch.tensor([[*row, *[PAD] * (width - len(row))] for row in rows])
+
+
+def as_text(sentences: Sequence[str], prefix: str = "") -> Tensor:
+    """What T5 reads, behind a prefix, or writes, behind none: ids, an end, and padding to the length of the longest."""
+    before, ids = (
+        torch.tensor(encoded(prefix), dtype=torch.int64),
+        padded([encoded(sentence) for sentence in sentences]),
+    )
+    return text_to_text(before, ids, pad_id=PAD, eos_id=END, length=len(before) + ids.shape[-1] + 1)
 
 
 # --- Models -----------------------------------------------------------------------------------------------------------
@@ -213,7 +223,7 @@ def corruption_batches(count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Sources and targets of sentences in either language."""
     draw = stream("span corruption")
     sentences = [sentence for pair in corpus().train for sentence in pair]
-    ids = once("sentences", lambda: [encoded(sentence)[:-1] for sentence in sentences])
+    ids = once("sentences", lambda: [encoded(sentence) for sentence in sentences])
     for _ in range(count):
         pairs = [corrupted(ids[i], draw) for i in draw.randint(0, len(ids), BATCH) if len(ids[i]) > 2]
         yield padded([source for source, _ in pairs]), padded([target for _, target in pairs])
@@ -225,18 +235,24 @@ def corruption_batches(count: int) -> Iterator[tuple[Tensor, Tensor]]:
 def translation_batches(count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """English behind the prefix, and German; dates and numbers are as frequent, and each phrase as thirty others."""
     draw, pairs = stream("translation"), corpus().train
-    lot = once("pairs", lambda: [(encoded(PREFIX + english), encoded(german)) for english, german in pairs])
-    numbers = range(DATES, len(lot) - len(tables()["phrases"]))
-    phrases = range(numbers.stop, len(lot))
+    english, german = zip(*pairs, strict=True)
+    sources, targets = once("pairs", lambda: (as_text(english, PREFIX), as_text(german)))
+    numbers = range(DATES, len(pairs) - len(tables()["phrases"]))
+    phrases = range(numbers.stop, len(pairs))
     places = [*range(DATES), *NUMBERS_TIMES * list(numbers), *30 * list(phrases)]
     for _ in range(count):
-        chosen = [lot[places[i]] for i in draw.randint(0, len(places), BATCH)]
-        yield padded([source for source, _ in chosen]), padded([target for _, target in chosen])
+        chosen = [places[i] for i in draw.randint(0, len(places), BATCH)]
+        yield trimmed(sources[chosen]), trimmed(targets[chosen])
+
+
+def trimmed(rows: Tensor) -> Tensor:
+    """Rows without the columns in which all have padding."""
+    return rows[:, : int((rows != PAD).sum(-1).max())]
 
 
 def translated(model: Model, weights: Weights, sentences: Sequence[str]) -> list[str]:
     """Greedy answers to English sentences, the text of the answers up to the end."""
-    sources = padded([encoded(PREFIX + sentence) for sentence in sentences])
+    sources = as_text(sentences, PREFIX)
     read = torch.full((len(sources), 1), PAD)
     ended = torch.zeros(len(sources), dtype=torch.bool)
     with torch.no_grad():
@@ -320,7 +336,7 @@ def as_called(implementation: Implementation) -> Model:
 def span_scores(implementation: Implementation) -> tuple[float, float]:
     """Nats a token of the targets of corrupted held-out sentences: the model's, and those of unigrams trained on."""
     draw = stream("held-out spans")
-    pairs = [corrupted(encoded(sentence)[:-1], draw) for pair in corpus().held_out for sentence in pair]
+    pairs = [corrupted(encoded(sentence), draw) for pair in corpus().held_out for sentence in pair]
     weights, model = runs(implementation).pretrained.weights, as_called(implementation)
     told = [token for _, target in pairs for token in target]
     nats = 0.0
