@@ -12,7 +12,7 @@ from transpec.reference.bert import bert
 from transpec.requirements import cases, must
 from transpec.runs import Score, assert_beats, assert_follows, forward, plot
 from transpec.spec_tests.runs import bert as runs
-from transpec.spec_tests.runs import sharing
+from transpec.spec_tests.runs import sentiment, sharing
 from transpec.spec_tests.runs.kernels import trainable
 
 CLEARLY = 0.05  # by how much a mean score is better
@@ -107,6 +107,15 @@ def test_classification(implementation, case):
 def test_question_answering(implementation, case):
     """Questions are answered exactly more often, and sooner, from pretrained weights than from scratch."""
     assert_pretraining_pays(implementation, case, runs.QUESTION_ANSWERING)
+
+
+@must("pretraining.sentiment", "Devlin et al. 2019, section 3.2: all parameters fine-tuned", run="full")
+@cases(LABELS)
+def test_sentiment(implementation, case):
+    """Good reviews are told from bad ones better, and sooner, from a published model's weights than from scratch."""
+    found = sentiment.compared(implementation, SIZE_OF[case.name])
+    assert_beats(implementation, case, found.score, margin=CLEARLY)
+    assert_beats(implementation, case, sentiment.sooner(found))
 
 
 # --- Parameter sharing ------------------------------------------------------------------------------------------------

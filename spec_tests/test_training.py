@@ -10,7 +10,7 @@ from transpec.reference.t5 import t5
 from transpec.requirements import cases, must
 from transpec.runs import Score, assert_beats, assert_follows, forward, plot, record
 from transpec.spec_tests.cases import training
-from transpec.spec_tests.runs import language_modelling, narrow, translation
+from transpec.spec_tests.runs import language_modelling, messages, narrow, translation
 from transpec.spec_tests.runs.loop import loss_curves, worst_of
 
 # --- GPT --------------------------------------------------------------------------------------------------------------
@@ -173,3 +173,15 @@ def test_text_to_text(implementation, case):
     answer = translation.translations(implementation).answer
     if answer != translation.ANSWER:
         raise NonConformance(f"the answer is {answer!r}, should be {translation.ANSWER!r}", case)
+
+
+@must("training.translation-long", "Raffel et al. 2020, section 2.4; Papineni et al. 2002 for the score", run="full")
+@cases(training.english_to_german_long)
+def test_translation_long(implementation, case):
+    """A larger T5, trained on real sentences, beats copying the English by five BLEU on sentences that it has not read."""
+    losses = messages.run(implementation).losses
+    plot(implementation, loss_curves("T5 from English to German, long form", {"trained": losses}))
+    ours, copied = messages.scores(implementation, messages.corpus().held_out)
+    note = messages.sizes()
+    score = Score("held-out sentences", ours, "copying the English", copied, "BLEU", note=note)
+    assert_beats(implementation, case, score, margin=messages.CLEARLY)

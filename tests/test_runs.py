@@ -1,6 +1,8 @@
 """Runs: the implementation inside torch's graph, scores and bands that can fail, and what the report draws of them."""
 
+import importlib.util
 import math
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,6 +22,7 @@ from transpec.operations import Variant
 from transpec.reference.feed_forward import feed_forward
 from transpec.reference.gpt import GptConfig, gpt
 from transpec.runs import Curve, Image, Score, assert_beats, assert_follows, forward, plot
+from transpec.spec_tests.runs import messages, sentiment
 from transpec.spec_tests.runs.kernels import KERNELS
 
 CONFIG = GptConfig(vocab_size=11, d_model=6, d_ff=10, num_heads=2, num_layers=1, max_positions=5)
@@ -162,3 +165,50 @@ def test_runs_are_in_every_form_of_the_report() -> None:
     for text in (reports.table(report), reports.markdown(report), reports.html(report)):
         assert all(word in text for word in ("accuracy", "0.875", "majority", "0.5"))
     assert reports.html(report).count("<svg") >= len(plots)
+
+
+# --- Data of the long forms -------------------------------------------------------------------------------------------
+
+
+def bare(sentence: str) -> str:
+    """A sentence without what does not make it another: case and punctuation."""
+    return re.sub(r"[^\w]+", " ", sentence.lower()).strip()
+
+
+def test_held_out_messages_are_nowhere_in_what_is_read() -> None:
+    """Neither the English nor the German of a pair that is scored, or that the recipe was chosen by, is trained on."""
+    parts = messages.corpus()
+    read, other = ({bare(one) for pair in pairs for one in pair} for pairs in (parts.train, parts.development))
+    scored = {bare(one) for pair in parts.held_out for one in pair}
+    assert (len(parts.held_out), len(scored)) == (messages.HELD_OUT, 2 * messages.HELD_OUT)
+    assert not scored & read
+    assert not scored & other
+    assert not other & read
+
+
+def test_every_message_is_read_once_before_any_is_read_again() -> None:
+    """As many batches as hold all pairs hold each of them once, each English with its own German."""
+    count = -(-len(messages.corpus().train) // messages.BATCH)
+    rows = [row for batch in messages.batches(count) for row in zip(*(part.tolist() for part in batch), strict=True)]
+    read = {tuple(tuple(token for token in row if token) for row in pair) for pair in rows}
+    by = messages.pieces()
+    given = [(messages.PREFIX + english, german) for english, german in messages.corpus().train]
+    assert len(rows) == len(given)
+    assert read == {tuple(tuple(messages.encoded(text, by)) for text in pair) for pair in given}
+
+
+def test_held_out_reviews_are_nowhere_in_what_is_read() -> None:
+    """No review that is scored is trained on, and as many good as bad ones are scored."""
+    parts = sentiment.corpus()
+    read, other, scored = ({bare(one) for one, _ in part} for part in (parts.train, parts.development, parts.held_out))
+    assert not scored & read
+    assert not scored & other
+    assert not other & read
+    assert [sum(label for _, label in part) for part in (parts.development, parts.held_out)] == [150, 150]
+
+
+def test_without_the_published_weights_the_run_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra is not installed the run says which one it needs."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match='the extra "minilm"'):
+        sentiment.minilm.__wrapped__()

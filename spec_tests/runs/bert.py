@@ -39,13 +39,13 @@ HEADS = ("pooler.", "mlm.", "nsp.", "task.")  # weights that `bert` itself does 
 # --- Weights ----------------------------------------------------------------------------------------------------------
 
 
-def initial_weights(config: BertConfig, seed: int) -> Weights:
+def initial_weights(config: BertConfig, seed: int, deviation: float = DEVIATION) -> Weights:
     """The weights of `bert`: normal, biases 0, gains 1; float32."""
     draw = torch.Generator().manual_seed(seed)
     M, F = config.d_model, config.d_ff
 
     def matrix(*shape: int) -> Tensor:
-        return DEVIATION * torch.randn(*shape, generator=draw)
+        return deviation * torch.randn(*shape, generator=draw)
 
     weights = {
         "embeddings.token": matrix(config.vocab_size, M),
@@ -329,6 +329,7 @@ class Task:
     score: Callable[[Tensor, Weights, Batch], float]
     steps: int
     rate: float = 1e-3
+    looks: tuple[int, ...] = LOOKS
 
 
 def linear_head(outputs: int, pooled: bool = False) -> Callable[[BertConfig, int], Weights]:
@@ -445,7 +446,7 @@ def fine_tune(
     model: Model, task: Task, start: Weights, size: int, seed: int, *, config: BertConfig = CONFIG,
     batch_size: int = 16, held_out: int = 200,
 ) -> Tuned:  # fmt: skip
-    """Train all weights on `size` labels from weights of `bert`, and score on held-out names as it goes."""
+    """Train all weights on `size` labels from weights of `bert`, and score on held-out examples as it goes."""
     train = task.examples(size, 1000 * size + seed, held_out=False)
     test = trimmed(task.examples(held_out, 77, held_out=True))
     weights = {name: value.requires_grad_() for name, value in (bare(start) | task.head(config, seed)).items()}
@@ -454,15 +455,19 @@ def fine_tune(
     order = torch.cat([torch.randperm(size, generator=draw) for _ in range(task.steps * batch_size // size + 1)])
     tuned = Tuned([], [])
     for step in range(task.steps):
+        if step % 10 == 0:
+            progress(f"{task.name}, {size} labels", step, task.steps)
         batch = trimmed(train.rows(order[step * batch_size : (step + 1) * batch_size]))
         loss = task.loss(hidden_of(model, weights, config, batch), weights, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
-        if step + 1 in LOOKS or step + 1 == task.steps:
-            with torch.no_grad():
-                tuned.scores.append(task.score(hidden_of(model, weights, config, test), weights, test))
+        if step + 1 in task.looks or step + 1 == task.steps:
+            with torch.no_grad():  # a few rows at a time stay in the processor's cache
+                pieces = (test.rows(rows) for rows in torch.arange(len(test)).split(50))
+                hidden = torch.cat([hidden_of(model, weights, config, piece) for piece in pieces])
+                tuned.scores.append(task.score(hidden, weights, test))
             tuned.steps.append(step + 1)
     return tuned
 
@@ -494,6 +499,13 @@ class Compared:
         of_scratch = looked_at[without.index(best)]
         return Score(name, first, "from scratch", of_scratch, unit="steps", higher_is_better=False)
 
+    def drawn(self, held_out: str) -> Curve:
+        """The mean scores against steps, from pretrained weights and from scratch."""
+        title = f"BERT, {self.task.name}, {self.size} labels: mean of {len(self.scratch)} seeds on {held_out}"
+        curves = {"pretrained": self.curve(self.pretrained), "from scratch": self.curve(self.scratch)}
+        steps = self.scratch[0].steps
+        return Curve(title, "steps", self.task.unit, {name: (steps, scores) for name, scores in curves.items()})
+
     @staticmethod
     def ends(runs: Sequence[Tuned]) -> list[float]:
         """The score at the end of each run."""
@@ -516,9 +528,5 @@ def compared(implementation: Implementation, task: Task, size: int) -> Compared:
     with_it = [fine_tune(model, task, start, size, seed) for seed in SEEDS]
     without = [fine_tune(model, task, initial_weights(CONFIG, 100 + seed), size, seed) for seed in SEEDS]
     made = Compared(task, size, with_it, without)
-    title = f"BERT, {task.name}, {size} labels: mean of {len(SEEDS)} seeds on held-out names"
-    curves = {"pretrained": made.curve(with_it), "from scratch": made.curve(without)}
-    plot(
-        implementation, Curve(title, "steps", task.unit, {name: (with_it[0].steps, ys) for name, ys in curves.items()})
-    )
+    plot(implementation, made.drawn("held-out names"))
     return made

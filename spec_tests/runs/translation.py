@@ -112,6 +112,11 @@ def tokenizer() -> Any:
 
 
 def _tokenizer() -> Any:
+    return pieces_of(corpus().train, PIECES - SENTINELS)
+
+
+def pieces_of(pairs: Sequence[Pair], count: int) -> Any:
+    """A tokenizer of byte-pair encoding with so many pieces, trained on pairs and the prefix."""
     library = tokenizers()
     made = library.Tokenizer(library.models.BPE(unk_token="<unk>"))
     made.normalizer = library.normalizers.NFC()
@@ -119,17 +124,17 @@ def _tokenizer() -> Any:
     made.pre_tokenizer = library.pre_tokenizers.Sequence(before)
     made.decoder = library.decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
-    trainer = library.trainers.BpeTrainer(vocab_size=PIECES - SENTINELS, special_tokens=special, show_progress=False)
-    sentences = [f"{PREFIX} {english}" for english, _ in corpus().train] + [german for _, german in corpus().train]
+    trainer = library.trainers.BpeTrainer(vocab_size=count, special_tokens=special, show_progress=False)
+    sentences = [f"{PREFIX} {english}" for english, _ in pairs] + [german for _, german in pairs]
     made.train_from_iterator(sentences, trainer)
-    if made.get_vocab_size() != PIECES - SENTINELS:
-        raise ValueError(f"the tokenizer has {made.get_vocab_size()} pieces, should have {PIECES - SENTINELS}")
+    if made.get_vocab_size() != count:
+        raise ValueError(f"the tokenizer has {made.get_vocab_size()} pieces, should have {count}")
     return made
 
 
-def encoded(sentence: str) -> list[int]:
-    """Ids, without an end."""
-    found: list[int] = tokenizer().encode(sentence).ids
+def encoded(sentence: str, pieces: Any = None) -> list[int]:
+    """Ids, without an end, by the tokenizer of dates and numbers or by another."""
+    found: list[int] = (pieces or tokenizer()).encode(sentence).ids
     return found
 
 
@@ -139,12 +144,10 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor([[*row, *[PAD] * (width - len(row))] for row in rows])
 
 
-def as_text(sentences: Sequence[str], prefix: str = "") -> Tensor:
+def as_text(sentences: Sequence[str], prefix: str = "", pieces: Any = None) -> Tensor:
     """What T5 reads, behind a prefix, or writes, behind none: ids, an end, and padding to the length of the longest."""
-    before, ids = (
-        torch.tensor(encoded(prefix), dtype=torch.int64),
-        padded([encoded(sentence) for sentence in sentences]),
-    )
+    before = torch.tensor(encoded(prefix, pieces), dtype=torch.int64)
+    ids = padded([encoded(sentence, pieces) for sentence in sentences])
     return text_to_text(before, ids, pad_id=PAD, eos_id=END, length=len(before) + ids.shape[-1] + 1)
 
 
@@ -183,13 +186,13 @@ def initial_weights(config: T5Config) -> Weights:
     return {"embedding.table": drawn(draw, 1.0, config.vocab_size, M)} | encoder | decoder
 
 
-def loss_of(model: Model, sources: Tensor, labels: Tensor) -> Loss:
+def loss_of(model: Model, sources: Tensor, labels: Tensor, config: T5Config = CONFIG) -> Loss:
     """Mean cross-entropy of the labels' tokens; the decoder reads them shifted right behind the padding token."""
     read = shift_right(labels, start_id=PAD, pad_id=PAD)
     told = labels.masked_fill(labels == PAD, -100)
 
     def loss(weights: Weights) -> Tensor:
-        logits = model(sources, read, weights, CONFIG, attention_mask=sources != PAD)
+        logits = model(sources, read, weights, config, attention_mask=sources != PAD)
         return torch.nn.functional.cross_entropy(logits.flatten(0, -2), told.flatten(), ignore_index=-100)
 
     return loss
@@ -250,19 +253,22 @@ def trimmed(rows: Tensor) -> Tensor:
     return rows[:, : int((rows != PAD).sum(-1).max())]
 
 
-def translated(model: Model, weights: Weights, sentences: Sequence[str]) -> list[str]:
-    """Greedy answers to English sentences, the text of the answers up to the end."""
-    sources = as_text(sentences, PREFIX)
+def translated(
+    model: Model, weights: Weights, sentences: Sequence[str], *, config: T5Config = CONFIG, pieces: Any = None,
+    longest: int = LONGEST,
+) -> list[str]:  # fmt: skip
+    """Greedy answers to English sentences, the text of the answers up to the end or to as many tokens as are allowed."""
+    sources = as_text(sentences, PREFIX, pieces)
     read = torch.full((len(sources), 1), PAD)
     ended = torch.zeros(len(sources), dtype=torch.bool)
     with torch.no_grad():
-        for _ in range(LONGEST):
-            logits = model(sources, read, weights, CONFIG, attention_mask=sources != PAD)[:, -1]
+        for _ in range(longest):
+            logits = model(sources, read, weights, config, attention_mask=sources != PAD)[:, -1]
             following = logits.argmax(-1).masked_fill(ended, PAD)
             read, ended = torch.cat([read, following.unsqueeze(-1)], -1), ended | (following == END)
             if bool(ended.all()):
                 break
-    return [tokenizer().decode(row, skip_special_tokens=True) for row in read.tolist()]
+    return [(pieces or tokenizer()).decode(row, skip_special_tokens=True) for row in read.tolist()]
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
