@@ -1,6 +1,7 @@
 # The two commands of the README, and what CI runs. Everything lives in .venv, made from pyproject.toml and constraints.txt.
 
-PYTHON ?= python3.11
+# The Python of that version where it goes by that name, or else the one that is there; pip refuses one that is too old.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

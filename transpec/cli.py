@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="transpec", description="The executable specification of the Transformer.")
     parser.add_argument("--version", action="version", version=f"transpec {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    listing = commands.add_parser("list", help="list operations, requirements, faults or implementations")
+    listing = commands.add_parser("list", help="list operations, requirements, profiles, faults or implementations")
     listing.add_argument(
-        "what", nargs="?", default="all", choices=["all", "operations", "requirements", "faults", "implementations"]
+        "what", nargs="?", default="all", choices=["all", "operations", "requirements", "profiles", "faults", "implementations"]
     )
     spec = commands.add_parser("spec", help="print the specification as Markdown")
     spec.add_argument("--faults", action="store_true", help="the catalogue of faults instead")
@@ -144,8 +144,13 @@ def _list(what: str) -> int:
             return 0
     from transpec import catalogue, requirements
     from transpec.operations import OPERATIONS
+    from transpec.reference import PROFILES
 
     requirements.load()
+    if what in ("all", "profiles"):
+        print("profiles, and their chapters:")
+        for profile, chapters in PROFILES.items():
+            print(f"  {profile:16}{', '.join(chapters)}")
     if what in ("all", "operations"):
         print("operations:")
         for operation in OPERATIONS.values():

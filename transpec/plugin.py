@@ -318,7 +318,7 @@ def _is_asked_for(config: pytest.Config, requirement: Any) -> bool:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What was selected, to be told with the first report, or at the end where there is none."""
-    if RUN in session.config.stash:
+    if RUN in session.config.stash and not session.testsfailed:  # what cannot be collected, pytest tells of itself
         from transpec.results import register
 
         run = session.config.stash[RUN]
