@@ -232,7 +232,7 @@ class HeldOut:
 @torch.no_grad()
 def held_out_scores(model: Model, weights: Weights) -> HeldOut:
     """Accuracy at masked tokens, and of next-sentence prediction on whole pairs."""
-    pairs = sentences.next_sentences(sentences.corpus().held_out, 1000, 7)
+    pairs = sentences.next_sentences(sentences.corpus().held_out, 1000, 17)
     batch, chosen, expected = masked(pairs, 3)
     guessed = token_logits(hidden_of(model, weights, CONFIG, batch)[chosen], weights).argmax(-1)
     found = pair_logits(hidden_of(model, weights, CONFIG, pairs), weights).argmax(-1)
@@ -448,7 +448,7 @@ def fine_tune(
 ) -> Tuned:  # fmt: skip
     """Train all weights on `size` labels from weights of `bert`, and score on held-out examples as it goes."""
     train = task.examples(size, 1000 * size + seed, held_out=False)
-    test = trimmed(task.examples(held_out, 77, held_out=True))
+    test = trimmed(task.examples(held_out, 177, held_out=True))
     weights = {name: value.requires_grad_() for name, value in (bare(start) | task.head(config, seed)).items()}
     optimiser, schedule = optimiser_of(weights, task.rate, task.steps, warm_up=max(1, task.steps // 10))
     draw = torch.Generator().manual_seed(seed)

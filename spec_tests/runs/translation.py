@@ -52,7 +52,7 @@ LONGEST = 28  # tokens of an answer
 BATCH = 32
 
 CONFIG = T5Config(PIECES, d_model=96, d_kv=24, d_ff=256, num_heads=4, num_encoder_layers=2, num_decoder_layers=2)
-CORRUPTION, TRANSLATION = Recipe(40, 1.5e-3, betas=(0.9, 0.98)), Recipe(500, 3e-3, betas=(0.9, 0.98))
+CORRUPTION, TRANSLATION = Recipe(40, 1.5e-3, betas=(0.9, 0.98)), Recipe(800, 3e-3, betas=(0.9, 0.98))
 
 
 # --- Corpus -----------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def corpus() -> Corpus:
 
 
 def _corpus() -> Corpus:
-    given, draw = tables(), stream("English to German")
+    given, draw = tables(), stream("dates and numbers")
     first, last = (datetime.date(year, 1, 1).toordinal() for year in (1970, 2030))
     drawn_days = draw.choice(last - first, DATES + HELD_OUT["dates"], replace=False) + first
     dates = [_date(given, datetime.date.fromordinal(int(day))) for day in drawn_days]
