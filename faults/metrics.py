@@ -180,6 +180,39 @@ def predictions_are_sorted_in_place(predictions, labels, *, dtype):
     return result
 
 
+@fault(
+    accuracy, "metrics.accuracy-255-ignored", breaks="metrics.accuracy-equation",
+    effect="a class is taken for the label that images have where nobody labelled them",
+)  # fmt: skip
+def examples_of_class_255_are_left_out(predictions, labels, *, dtype):
+    kept = labels != 255
+    return _number(float((predictions == labels)[kept].sum()) / max(1, int(kept.sum())), dtype)
+
+
+@fault(
+    accuracy, "metrics.accuracy-in-float32", breaks="metrics.accuracy-equation",
+    effect="float64 has seven digits",
+)  # fmt: skip
+def the_mean_is_taken_in_float32(predictions, labels, *, dtype):
+    return accuracy(predictions, labels, dtype=torch.float32).to(dtype)
+
+
+@fault(
+    accuracy, "metrics.accuracy-counts-the-refused", breaks="metrics.refusals-no-memory",
+    effect="a batch that was refused, and then mended, is counted twice",
+)  # fmt: skip
+def what_was_right_in_a_refused_call_is_counted_in_the_next(predictions, labels, *, dtype):
+    count = min(len(predictions), len(labels))
+    _of_refused.append(int((predictions[:count] == labels[:count]).sum()))
+    accuracy(predictions, labels, dtype=dtype)
+    right = sum(_of_refused)
+    _of_refused.clear()
+    return _number(right / len(labels), dtype)
+
+
+_of_refused: list = []
+
+
 @fault(f1, "metrics.f1-percent", breaks="metrics.f1-equation", effect="a number a hundred times too large")
 def f1_is_in_percent(predictions, labels, *, positive=1, dtype):
     return (100 * f1(predictions, labels, positive=positive, dtype=torch.float64)).to(dtype)
@@ -263,6 +296,20 @@ def f1_is_recall(predictions, labels, *, positive=1, dtype):
 def f1_lacks_the_factor_2(predictions, labels, *, positive=1, dtype):
     found, there = predictions == positive, labels == positive
     return ratio_of_counts((found & there).sum(), (found | there).sum()).to(dtype)
+
+
+@fault(f1, "metrics.f1-ids-in-8-bits", breaks="metrics.f1-equation", effect="classes that are 256 apart are one")
+def ids_are_compared_with_the_positive_class_in_8_bits(predictions, labels, *, positive=1, dtype):
+    return f1(predictions.to(torch.uint8), labels.to(torch.uint8), positive=positive % 256, dtype=dtype)
+
+
+@fault(
+    f1, "metrics.f1-predictions-as-booleans", breaks="metrics.f1-equation",
+    effect="a prediction that is no label of two classes is taken for the positive one",
+)  # fmt: skip
+def predictions_are_truth_values_where_labels_are_0_and_1(predictions, labels, *, positive=1, dtype):
+    is_binary = positive == 1 and len(labels) and int(labels.max()) <= 1
+    return f1(predictions.bool().long() if is_binary else predictions, labels, positive=positive, dtype=dtype)
 
 
 @fault(
@@ -368,6 +415,14 @@ def recall_is_averaged(predictions, labels, *, num_classes, dtype):
     classes = torch.arange(num_classes).unsqueeze(-1)
     there = labels == classes
     return ratio_of_counts(((predictions == classes) & there).sum(-1), there.sum(-1)).mean().to(dtype)
+
+
+@fault(
+    macro_f1, "metrics.macro-f1-ids-in-8-bits", breaks="metrics.macro-f1-equation",
+    effect="classes that are 256 apart are one",
+)  # fmt: skip
+def classes_are_counted_in_8_bits(predictions, labels, *, num_classes, dtype):
+    return macro_f1(predictions % 256, labels % 256, num_classes=num_classes, dtype=dtype)
 
 
 @fault(
@@ -523,6 +578,28 @@ def counts_wrap_round_in_32_bits(predictions, labels, *, dtype):
 
 
 @fault(
+    matthews, "metrics.matthews-ids-in-8-bits", breaks="metrics.matthews-equation",
+    effect="classes that are 256 apart are one",
+)  # fmt: skip
+def classes_are_told_apart_in_8_bits(predictions, labels, *, dtype):
+    return matthews(predictions % 256, labels % 256, dtype=dtype)
+
+
+@fault(
+    matthews, "metrics.matthews-kept-by-version", breaks="metrics.arrays-no-memory",
+    effect="a tensor that lies where another lay has the coefficient of that one, also if nobody writes in place",
+)  # fmt: skip
+def the_coefficient_of_an_address_and_a_version_is_kept(predictions, labels, *, dtype):
+    key = tuple((ids.data_ptr(), ids._version, len(ids)) for ids in (predictions, labels))
+    if not _by_version or _by_version[0][0] != key:
+        _by_version[:] = [(key, matthews(predictions, labels, dtype=torch.float64))]
+    return _by_version[0][1].to(dtype)
+
+
+_by_version: list = []
+
+
+@fault(
     matthews,
     "metrics.matthews-one-class-right",
     breaks="metrics.matthews-one-class",
@@ -626,6 +703,31 @@ def variances_are_differences_of_large_numbers(x, y):
     n = len(x)
     upper = n * (x * y).sum() - x.sum() * y.sum()
     return upper / torch.sqrt((n * (x * x).sum() - x.sum() ** 2) * (n * (y * y).sum() - y.sum() ** 2))
+
+
+@fault(
+    pearson, "metrics.pearson-least-norm", breaks="metrics.pearson-stability",
+    effect="numbers that differ by a billionth are hardly correlated, as by cosine_similarity of deviations",
+)  # fmt: skip
+def norms_of_deviations_are_1e_8_at_the_least(x, y):
+    return torch.cosine_similarity(x - x.mean(), y - y.mean(), dim=0)
+
+
+@fault(
+    pearson, "metrics.pearson-nearly-constant", breaks="metrics.pearson-stability",
+    effect="numbers that differ little beside their mean have no correlation",
+)  # fmt: skip
+def what_is_nearly_constant_is_taken_for_constant(x, y):
+    constant = any(torch.allclose(z, z[:1].expand_as(z)) for z in (x, y))
+    return torch.full_like(x[0], math.nan) if constant else pearson(x, y)
+
+
+@fault(
+    pearson, "metrics.pearson-y-alone-detached", breaks="metrics.pearson-one-sided-gradients",
+    effect="nothing is learned where the ratings stand first",
+)  # fmt: skip
+def no_gradient_reaches_y_where_x_asks_for_none(x, y):
+    return pearson(x, y) if x.requires_grad else pearson(x, y.detach()) + 0 * y.sum()
 
 
 @fault(
@@ -775,6 +877,15 @@ def numbers_are_rounded_to_float32_before_they_are_ranked(x, y):
     return spearman(x.to(torch.float32).to(x.dtype), y.to(torch.float32).to(y.dtype))
 
 
+@fault(
+    spearman, "metrics.spearman-of-differences", breaks="metrics.spearman-equation",
+    effect="one score of log 0 makes the correlation NaN",
+)  # fmt: skip
+def ranks_are_taken_from_differences_which_infinite_numbers_do_not_have(x, y):
+    above = (z.unsqueeze(-1) - z for z in (x, y))
+    return pearson(*((torch.sign(each) + 0 * each).sum(-1) for each in above))
+
+
 # --- Answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -810,6 +921,14 @@ def _blanks(text):
 
 def _without_articles(text):
     return _ARTICLES.sub(" ", text)
+
+
+def _without_articles_between_blanks(text):
+    return " ".join(word for word in _bare(text.lower()).split() if word not in ("a", "an", "the"))
+
+
+def _other_space_made_a_letter(text):
+    return re.sub(r"[^\S \t\n]", "x", text)
 
 
 def not_normalized(text):
@@ -1091,6 +1210,31 @@ def answers_without_words_count_beside_others(predictions, answers, *, dtype):
 
 
 @fault(
+    squad_exact_match, "metrics.squad-exact-match-whole-batches", breaks="metrics.squad-exact-match-equation",
+    effect="what is left after the last whole batch is not looked at",
+)  # fmt: skip
+def a_last_batch_that_is_not_full_is_dropped(predictions, answers, *, dtype):
+    whole = len(predictions) // 128 * 128 or len(predictions)
+    return squad_exact_match(predictions[:whole], answers[:whole], dtype=dtype)
+
+
+@fault(
+    squad_exact_match, "metrics.squad-exact-match-first-characters", breaks="metrics.squad-exact-match-equation",
+    effect="long texts that begin alike are equal",
+)  # fmt: skip
+def the_first_64_characters_are_compared(predictions, answers, *, dtype):
+    return _exact(predictions, answers, dtype, lambda text: squad_normalize(text)[:64])
+
+
+@fault(
+    squad_exact_match, "metrics.squad-exact-match-articles-between-blanks", breaks="metrics.squad-beyond-ascii",
+    effect="an article beside a quotation mark beyond ASCII stays",
+)  # fmt: skip
+def exact_articles_are_what_is_between_white_space(predictions, answers, *, dtype):
+    return _exact(predictions, answers, dtype, _without_articles_between_blanks)
+
+
+@fault(
     squad_exact_match, "metrics.squad-exact-match-answers-cut", breaks="metrics.unequal-numbers",
     effect="a list that lost its end goes unnoticed",
 )  # fmt: skip
@@ -1330,6 +1474,39 @@ def answers_without_words_are_met_by_nothing(predictions, answers, *, dtype):
 
 
 @fault(
+    squad_f1, "metrics.squad-f1-articles-between-blanks", breaks="metrics.squad-beyond-ascii",
+    effect="an article beside a quotation mark beyond ASCII stays",
+)  # fmt: skip
+def articles_are_what_is_between_white_space(predictions, answers, *, dtype):
+    return _f1(predictions, answers, dtype, _without_articles_between_blanks)
+
+
+@fault(
+    squad_f1, "metrics.squad-f1-blanks-tabs-newlines", breaks="metrics.squad-normalization",
+    effect="the last word of a line that ends in CR LF is another word",
+)  # fmt: skip
+def blanks_tabs_and_newlines_alone_part_words(predictions, answers, *, dtype):
+    return _f1(predictions, answers, dtype, lambda text: squad_normalize(_other_space_made_a_letter(text)))
+
+
+@fault(
+    squad_f1, "metrics.squad-f1-six-answers", breaks="metrics.squad-several-answers",
+    effect="a question that many people answered has fewer right answers",
+)  # fmt: skip
+def six_answers_are_looked_at(predictions, answers, *, dtype):
+    return squad_f1(predictions, tuple(right[:6] for right in answers), dtype=dtype)
+
+
+@fault(
+    squad_f1, "metrics.squad-f1-prediction-cut", breaks="metrics.squad-f1-equation",
+    effect="long answers lose what they say at the end",
+)  # fmt: skip
+def sixty_four_words_of_a_prediction_are_looked_at(predictions, answers, *, dtype):
+    cut = tuple(" ".join(squad_normalize(text).split()[:64]) for text in predictions)
+    return squad_f1(cut, answers, dtype=dtype)
+
+
+@fault(
     squad_f1,
     "metrics.squad-f1-answers-cut",
     breaks="metrics.unequal-numbers",
@@ -1517,6 +1694,36 @@ def an_entity_at_the_end_of_a_sentence_is_lost(predicted_tags, true_tags, *, dty
     return _span_f1(
         predicted_tags, true_tags, dtype, lambda tags: [each for each in entities(tags) if each[2] < len(tags)]
     )
+
+
+@fault(
+    span_f1, "metrics.span-f1-sentences-cut", breaks="metrics.span-f1-equation",
+    effect="what a tokenizer cuts off counts neither as found nor as missed",
+)  # fmt: skip
+def sentences_are_cut_at_128_tags(predicted_tags, true_tags, *, dtype):
+    cut = (tuple(tags[:128] for tags in of) for of in (predicted_tags, true_tags))
+    return span_f1(*cut, dtype=dtype)
+
+
+@fault(
+    span_f1, "metrics.span-f1-places-collide", breaks="metrics.span-f1-equation",
+    effect="an entity late in a long sentence is taken for one early in the next",
+)  # fmt: skip
+def places_are_numbered_as_if_no_sentence_had_more_than_64_words(predicted_tags, true_tags, *, dtype):
+    found, there = (
+        {(kind, 64 * n + start, 64 * n + end) for n, tags in enumerate(of) for kind, start, end in entities(tags)}
+        for of in (predicted_tags, true_tags)
+    )
+    return _number(2 * len(found & there) / max(1, len(found) + len(there)), dtype)
+
+
+@fault(
+    span_f1, "metrics.span-f1-type-in-capitals", breaks="metrics.named-entity-types",
+    effect="types that differ in case alone are one",
+)  # fmt: skip
+def the_case_of_types_is_not_looked_at(predicted_tags, true_tags, *, dtype):
+    capitals = (tuple(tuple(tag.upper() for tag in tags) for tags in of) for of in (predicted_tags, true_tags))
+    return span_f1(*capitals, dtype=dtype)
 
 
 def _with_rule(goes_on, begins=lambda prefix, new, kind: prefix in "BI"):
@@ -2256,6 +2463,40 @@ def words_are_what_is_between_single_blanks(hypotheses, references, *, max_order
 
 
 @fault(
+    bleu, "metrics.bleu-blanks-tabs-newlines", breaks="metrics.bleu-words",
+    effect="the last word of a line that ends in CR LF is another word",
+)  # fmt: skip
+def blanks_tabs_and_newlines_alone_stand_between_words(hypotheses, references, *, max_order=4, dtype):
+    class Wrong(_Bleu):
+        def words(self, text):
+            return [word for word in re.split(r"[ \t\n]+", text) if word]
+
+    return Wrong(hypotheses, references, max_order).run(dtype)
+
+
+@fault(
+    bleu, "metrics.bleu-four-references", breaks="metrics.bleu-clipping",
+    effect="translations that only a fifth person chose are wrong",
+)  # fmt: skip
+def four_references_are_looked_at(hypotheses, references, *, max_order=4, dtype):
+    return bleu(hypotheses, tuple(of_it[:4] for of_it in references), max_order=max_order, dtype=dtype)
+
+
+@fault(bleu, "metrics.bleu-up-to-6", breaks="metrics.bleu-order", effect="longer n-grams than six words do not count")
+def n_grams_of_more_than_six_words_are_left_out(hypotheses, references, *, max_order=4, dtype):
+    return bleu(hypotheses, references, max_order=min(max_order, 6), dtype=dtype)
+
+
+@fault(
+    bleu, "metrics.bleu-empty-hypothesis-skipped", breaks="metrics.bleu-brevity-penalty",
+    effect="to say nothing costs nothing",
+)  # fmt: skip
+def what_belongs_to_an_empty_hypothesis_is_left_out(hypotheses, references, *, max_order=4, dtype):
+    said = [pair for pair in zip(hypotheses, references, strict=True) if pair[0].split()]
+    return bleu(*zip(*said, strict=True), max_order=max_order, dtype=dtype)
+
+
+@fault(
     bleu,
     "metrics.bleu-of-characters",
     breaks="metrics.bleu-words",
@@ -2488,6 +2729,39 @@ def probabilities_have_a_floor_of_1e_12(log_probabilities, mask):
 
 
 @fault(
+    perplexity, "metrics.perplexity-capped", breaks="metrics.perplexity-equation",
+    effect="bad models are all as good as another: a guard against overflow",
+)  # fmt: skip
+def the_loss_is_20_at_the_most(log_probabilities, mask):
+    return perplexity(log_probabilities, mask).clamp_max(math.exp(20))
+
+
+@fault(
+    perplexity, "metrics.perplexity-64-sequences", breaks="metrics.perplexity-equation",
+    effect="what does not fit into one batch is not looked at",
+)  # fmt: skip
+def the_first_64_sequences_are_scored(log_probabilities, mask):
+    return perplexity(log_probabilities[:64], mask[:64])
+
+
+@fault(
+    perplexity, "metrics.perplexity-times-mask", breaks="metrics.perplexity-hidden-tokens",
+    effect="one hidden token of probability 0 makes the perplexity NaN",
+)  # fmt: skip
+def hidden_tokens_are_multiplied_by_zero(log_probabilities, mask):
+    return torch.exp(-(log_probabilities * mask.to(log_probabilities.dtype)).sum() / mask.sum())
+
+
+@fault(
+    perplexity, "metrics.perplexity-gradient-of-64-tokens", breaks="metrics.perplexity-gradients",
+    effect="nothing is learned from the ends of long sequences",
+)  # fmt: skip
+def no_gradient_reaches_tokens_after_the_64th(log_probabilities, mask):
+    kept = torch.cat((log_probabilities[:, :64], log_probabilities[:, 64:].detach()), 1)
+    return perplexity(kept, mask)
+
+
+@fault(
     perplexity,
     "metrics.perplexity-gradient-of-padding",
     breaks="metrics.perplexity-gradients",
@@ -2640,6 +2914,15 @@ def bytes_are_counted_in_8_bits(log_probabilities, num_bytes):
 
 
 @fault(
+    bits_per_byte, "metrics.bits-per-byte-in-16-bits", breaks="metrics.bits-per-byte-equation",
+    effect="more than 32767 bytes in all are another number, a negative one as it happens",
+)  # fmt: skip
+def bytes_are_summed_in_16_bits(log_probabilities, num_bytes):
+    total = num_bytes.sum().to(torch.int16).long()
+    return -log_probabilities.sum() / (math.log(2) * total.to(log_probabilities.dtype))
+
+
+@fault(
     bits_per_byte,
     "metrics.bits-per-byte-in-32-bits",
     breaks="metrics.bits-per-byte-equation",
@@ -2660,6 +2943,15 @@ def bytes_are_counted_in_32_bits(log_probabilities, num_bytes):
 )
 def half_of_the_gradient_is_lost(log_probabilities, num_bytes):
     return (bits_per_byte(log_probabilities, num_bytes) + bits_per_byte(log_probabilities.detach(), num_bytes)) / 2
+
+
+@fault(
+    bits_per_byte, "metrics.bits-per-byte-gradient-of-64-texts", breaks="metrics.bits-per-byte-gradients",
+    effect="nothing is learned from the texts after them",
+)  # fmt: skip
+def no_gradient_reaches_texts_after_the_64th(log_probabilities, num_bytes):
+    kept = torch.cat((log_probabilities[:64], log_probabilities[64:].detach()))
+    return bits_per_byte(kept, num_bytes)
 
 
 @fault(

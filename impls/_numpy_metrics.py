@@ -74,6 +74,8 @@ def matthews(predictions: Array, labels: Array, *, dtype: Any) -> Array:
     covariance is the sum of those of the columns. Python's integers hold every product.
     """
     n = _together(predictions, labels)
+    if n == 0:
+        return np.asarray(0.0, dtype)
     _, ids = np.unique(np.concatenate((predictions, labels)), return_inverse=True)
     confusion = np.zeros((ids.max() + 1,) * 2, np.int64)
     np.add.at(confusion, (ids[:n], ids[n:]), 1)

@@ -1,7 +1,9 @@
 """Metrics: of classes, of two rankings, of answers, named entities, translations and language models.
 
 Metrics are fractions from 0 to 1 and not percentages. Counts are exact; what is computed from them is rounded once to
-`dtype`. N are the examples of a data set: every metric is of the whole set, never the mean over batches of it.
+`dtype`. N are the examples of a data set: every metric is of the whole set, never the mean over batches of it. Where a
+metric of nothing is 0 / 0 and nothing is said of it (accuracy and answers without an example, perplexity without a
+visible token, bits of no bytes) it has no meaning, and nobody is asked for it.
 """
 
 import math
@@ -40,7 +42,8 @@ def f1(
     r"""F_1 = 2 P R / (P + R) = 2 TP / (2 TP + FP + FN) of the class `positive` against all others.
 
     TP are examples of the class that are predicted as such, FP others that are, FN those of the class that are not.
-    0 where there are none of the three. Raises ValueError where the numbers of predictions and labels differ.
+    0 where there are none of the three, be it for want of any example. Raises ValueError where the numbers of
+    predictions and labels differ.
     """
     reject_unequal_numbers(predictions, labels)
     found, there = predictions == positive, labels == positive
@@ -88,7 +91,7 @@ def an_absent_class_is_right(predictions, labels, *, num_classes, dtype):  # typ
 
 @macro_f1.choice("metrics.macro-f1-absent-class", "left-out")
 def an_absent_class_is_left_out(predictions, labels, *, num_classes, dtype):  # type: ignore[no-untyped-def]
-    """The mean is over the classes that are predicted or a label, and over no others."""
+    """The mean is over the classes that are predicted or a label, and over no others; NaN where there are none."""
     present = torch.tensor(len({*predictions.tolist(), *labels.tolist()}))
     of_all = macro_f1(predictions, labels, num_classes=num_classes, dtype=torch.float64)
     return (of_all * num_classes / wide(present)).to(dtype)
@@ -100,16 +103,29 @@ def matthews(predictions: Int[Tensor, "N"], labels: Int[Tensor, "N"], *, dtype: 
 
     s examples, c of them right; p_k times class k is predicted, t_k times it is the label. For two classes this is
     (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)), whichever is called positive. 0 where the denominator
-    is 0: all predictions, or all labels, are of one class. Raises ValueError where the numbers of both differ.
+    is 0: all predictions, or all labels, are of one class, or there are none. Raises ValueError where the numbers of
+    both differ.
     """
     reject_unequal_numbers(predictions, labels)
-    if len(set(predictions.tolist())) == 1 or len(set(labels.tolist())) == 1:
+    if len(set(predictions.tolist())) <= 1 or len(set(labels.tolist())) <= 1:
         return torch.zeros((), dtype=dtype)
     classes = torch.tensor(sorted({*predictions.tolist(), *labels.tolist()})).unsqueeze(-1)  # K 1
     s, c = float(len(labels)), wide((predictions == labels).sum())
     p, t = (wide((ids == classes).sum(-1)) for ids in (predictions, labels))  # K
     spread = (s * s - (p * p).sum()) * (s * s - (t * t).sum())
     return ((c * s - (p * t).sum()) / torch.sqrt(spread)).to(dtype)
+
+
+@matthews.formulation
+def matthews_of_covariances(predictions, labels, *, dtype):  # type: ignore[no-untyped-def]
+    """Both as indicators of their classes less their means: Gorodkin's own form, whose sums go over all examples."""
+    if len(set(predictions.tolist())) <= 1 or len(set(labels.tolist())) <= 1:
+        return torch.zeros((), dtype=dtype)
+    classes = torch.tensor(sorted({*predictions.tolist(), *labels.tolist()})).unsqueeze(-1)  # K 1
+    found, there = (wide(ids == classes) for ids in (predictions, labels))  # K N
+    found, there = (each - each.mean(-1, keepdim=True) for each in (found, there))
+    below = torch.sqrt((found * found).sum()) * torch.sqrt((there * there).sum())
+    return ((found * there).sum() / below).to(dtype)
 
 
 # --- Rankings ---------------------------------------------------------------------------------------------------------
@@ -119,11 +135,23 @@ def matthews(predictions: Int[Tensor, "N"], labels: Int[Tensor, "N"], *, dtype: 
 def pearson(x: Float[Tensor, "N"], y: Float[Tensor, "N"]) -> Float[Tensor, ""]:
     r"""r = sum (x - mean x)(y - mean y) / sqrt(sum (x - mean x)^2 sum (y - mean y)^2), from -1 to 1.
 
-    NaN where all of x or all of y are equal. Raises ValueError where the numbers of both differ.
+    Right wherever the dtype holds the sums of squares of x and of y, also where it does not hold their product. NaN where
+    all of x or all of y are equal, as those of one pair are. Raises ValueError where the numbers of both differ.
     """
     reject_unequal_numbers(x, y)
     from_x, from_y = x - x.mean(), y - y.mean()  # N
     return (from_x * from_y).sum() / (torch.sqrt((from_x * from_x).sum()) * torch.sqrt((from_y * from_y).sum()))
+
+
+@pearson.formulation
+def pearson_online(x, y):  # type: ignore[no-untyped-def]
+    """One pass: every number's deviation from the mean before it times that from the mean after it, as in Welford 1962."""
+    counts = torch.arange(1, len(x) + 1).to(x.dtype)
+    before_x, before_y = (z[1:] - (z.cumsum(0) / counts)[:-1] for z in (x, y))  # N - 1: the first is its own mean
+    after_x, after_y = (z[1:] - (z.cumsum(0) / counts)[1:] for z in (x, y))
+    # What is nearly constant may have a sum just below 0 for rounding.
+    below = torch.sqrt((before_x * after_x).sum().abs()) * torch.sqrt((before_y * after_y).sum().abs())
+    return (before_x * after_y).sum() / below
 
 
 @pearson.choice("metrics.constant-input", "zero")
@@ -137,10 +165,18 @@ def the_correlation_of_a_constant_is_zero(x, y):  # type: ignore[no-untyped-def]
 def spearman(x: Float[Tensor, "N"], y: Float[Tensor, "N"]) -> Float[Tensor, ""]:
     """Pearson's correlation of the ranks of x and of y; equal numbers share the mean of the ranks that they take.
 
-    NaN where all of x or all of y are equal. Raises ValueError where the numbers of both differ.
+    Numbers are ranked as they are given, infinite ones too. NaN where all of x or all of y are equal, as those of one
+    pair are. Raises ValueError where the numbers of both differ.
     """
     reject_unequal_numbers(x, y)
     return pearson(ranks(x), ranks(y))
+
+
+@spearman.choice("metrics.constant-input", "zero")
+def the_rank_correlation_of_a_constant_is_zero(x, y):  # type: ignore[no-untyped-def]
+    """Where all of x or all of y are equal, their ranks are, and the correlation is 0."""
+    constant = (x == x[:1]).all() | (y == y[:1]).all()
+    return torch.where(constant, 0.0, spearman(x, y))
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
@@ -148,12 +184,14 @@ def spearman(x: Float[Tensor, "N"], y: Float[Tensor, "N"]) -> Float[Tensor, ""]:
 
 @operation("Rajpurkar et al. 2016, section 6.1; Rajpurkar et al. 2018, with its evaluation script")
 def squad_exact_match(predictions: Strings, answers: Answers, *, dtype: torch.dtype) -> Float[Tensor, ""]:
-    """The part of the predictions that equal one of their answers, once both are normalized.
+    r"""The part of the predictions that equal one of their answers, once both are normalized.
 
-    Normalized is: in lower case, without the 32 punctuation marks of ASCII, without the words a, an and the, with one
-    blank between words. Answers of which nothing is left do not count; a question that has no others has no answer,
-    and the right prediction is one of which nothing is left either. Raises ValueError where the numbers of predictions
-    and of tuples of answers differ.
+    Normalized is, in this order: in lower case, without the 32 punctuation marks of ASCII, without the words a, an and
+    the, with one blank between words, which are what is between white space. An article is a whole run of letters and
+    digits, as \b of regular expressions has it: a mark beyond ASCII ends one. White space is what Unicode calls so, all
+    line ends and the no-break space too. Answers of which nothing is left do not count; a question that has no others has
+    no answer, and the right prediction is one of which nothing is left either. Raises ValueError where the numbers of
+    predictions and of tuples of answers differ.
     """
     reject_unequal_numbers(predictions, answers)
     exact = [
@@ -192,7 +230,7 @@ def span_f1(predicted_tags: Answers, true_tags: Answers, *, dtype: torch.dtype) 
 
     Tags are O, or B or I and a type, as in B-PER. An entity begins at B, and at I where no entity of that type goes on;
     it goes on through every I of its type, and ends with its sentence at the latest. 0 where there are no entities at
-    all. Raises ValueError where sentences, or tags of one, are not equally many.
+    all, be it for want of any sentence. Raises ValueError where sentences, or tags of one, are not equally many.
     """
     reject_unequal_numbers(predicted_tags, true_tags)
     for predicted, true in zip(predicted_tags, true_tags, strict=True):
@@ -227,8 +265,9 @@ def bleu(hypotheses: Strings, references: Answers, *, max_order: int = 4, dtype:
     p_n is the part of the n-grams of all hypotheses that are in the references: of each as many as the hypothesis has,
     and no more than that one of its references has which has most. c words are in all hypotheses, and r in the
     references, of each hypothesis the one whose length is closest, the shorter of two. Words are what is between white
-    space, as it is written. Nothing is smoothed: 0 where an order has no match. Raises ValueError where the numbers of
-    hypotheses and of tuples of references differ, and where a hypothesis has no reference.
+    space of any kind, as it is written. Nothing is smoothed: 0 where an order has no match, as in a corpus of nothing.
+    Raises ValueError where the numbers of hypotheses and of tuples of references differ, and where a hypothesis has no
+    reference.
     """
     reject_unequal_numbers(hypotheses, references)
     if not all(references):
@@ -259,7 +298,8 @@ def bleu_of_percentages(hypotheses, references, *, max_order=4, dtype):  # type:
 def perplexity(log_probabilities: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
     """exp(-mean of the natural log-probabilities of all tokens at which `mask` is True), of all sequences at once.
 
-    What stands where `mask` is False does not matter. Raises ValueError where both are not of one shape.
+    What stands where `mask` is False does not matter, be it minus infinity or NaN. Raises ValueError where both are not
+    of one shape.
     """
     if log_probabilities.shape != mask.shape:
         raise ValueError(f"one mask entry a token: got {list(log_probabilities.shape)} and {list(mask.shape)}")

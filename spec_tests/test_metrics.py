@@ -1,7 +1,10 @@
 """Requirements of metrics: of classes, rankings, answers, named entities, translations and language models."""
 
+import contextlib
+
 import torch
 
+from transpec.implementations import Raised, WrongResult
 from transpec.judgement import (
     Observation,
     assert_conforms,
@@ -187,7 +190,10 @@ def test_constant_input(implementation, case):
 @must("metrics.pearson-stability", "the contract: a large mean, large and small numbers")
 @cases(metrics.hard)
 def test_pearson_stability(implementation, case):
-    """A mean a thousand times the deviation, and numbers of very unlike size, cost no more than rounding takes."""
+    """A mean a thousand times the deviation, or a million times in float64, costs no more than rounding a running mean does.
+
+    Nor do large and small numbers: the dtype holds both sums of squares, though not the product of both.
+    """
     assert_conforms(implementation, case)
 
 
@@ -196,6 +202,14 @@ def test_pearson_stability(implementation, case):
 def test_pearson_gradients(implementation, case):
     """The gradients of Pearson's correlation are those of the formula, for x and for y."""
     assert_gradients_conform(implementation, case)
+
+
+@must("metrics.pearson-one-sided-gradients", "Pearson 1895, differentiated")
+@cases(metrics.for_gradients[3:5])
+def test_pearson_one_sided_gradients(implementation, case):
+    """The gradient of x is the same where y asks for none, as ratings do, and that of y where x asks for none."""
+    for wanted in ("x", "y"):
+        assert_gradients_conform(implementation, case, (wanted,))
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
@@ -219,6 +233,13 @@ def test_squad_f1_equation(implementation, case):
 @cases(metrics.normalized)
 def test_squad_normalization(implementation, case):
     """Case, ASCII punctuation, the words a, an and the, and the width of white space do not matter; all else does."""
+    assert_conforms(implementation, case)
+
+
+@should("metrics.squad-beyond-ascii", SQUAD)
+@cases(metrics.beyond_ascii)
+def test_squad_beyond_ascii(implementation, case):
+    """Marks beyond ASCII stay and end an article like blanks, and Unicode's spaces part words, as in the script."""
     assert_conforms(implementation, case)
 
 
@@ -390,7 +411,7 @@ def test_perplexity_of_tokens(implementation, case):
 @must("metrics.perplexity-hidden-tokens", "the contract of mask")
 @cases(metrics.padded)
 def test_perplexity_hidden_tokens(implementation, case):
-    """Log-probabilities where the mask is False do not matter."""
+    """Log-probabilities where the mask is False do not matter, be they minus infinity or NaN."""
     assert_identical(implementation, case, metrics.with_other_hidden_tokens(case))
     assert_conforms(implementation, case)
 
@@ -403,7 +424,7 @@ def test_perplexity_of_the_impossible(implementation, case):
 
 
 @must("metrics.perplexity-gradients", "Jelinek et al. 1977, differentiated")
-@cases(metrics.nothing_hidden, metrics.padded[:7])
+@cases(metrics.nothing_hidden, metrics.padded)
 def test_perplexity_gradients(implementation, case):
     """The gradients of the perplexity are those of the formula, and 0 at hidden tokens."""
     assert_gradients_conform(implementation, case)
@@ -425,7 +446,7 @@ def test_bits_per_byte_of_texts(implementation, case):
 
 
 @must("metrics.bits-per-byte-gradients", "Gao et al. 2020, section 3.1, differentiated")
-@cases(metrics.compressions[:7])
+@cases(metrics.compressions[:8])
 def test_bits_per_byte_gradients(implementation, case):
     """The gradient of bits per byte is -1 / (ln 2 times the sum of bytes) everywhere."""
     assert_gradients_conform(implementation, case)
@@ -479,8 +500,19 @@ def test_no_memory(implementation, case):
 @must("metrics.arrays-no-memory", "the contract: an operation is a function of its arguments")
 @cases(metrics.with_tensors)
 def test_arrays_no_memory(implementation, case):
-    """What was found for an array is not kept for what it holds later."""
+    """What was found for an array is not kept for what it holds later, nor for the next one that lies where it lay."""
     assert_remembers_nothing(implementation, case, metrics.others_than(case)[0])
+
+
+@must("metrics.refusals-no-memory", "the contract: an operation is a function of its arguments")
+@cases(metrics.unequal_numbers, metrics.no_references, metrics.no_class)
+def test_refusals_no_memory(implementation, case):
+    """A call that raised leaves nothing behind: the next one gives what it would have given without it."""
+    with contextlib.suppress(Raised, WrongResult):
+        implementation.call(case)
+    for other in metrics.every_operation:
+        if other.operation is case.operation:
+            assert_conforms(implementation, other.in_dtype(case.dtype))
 
 
 @must("metrics.dtype-and-shape", "the contract: one number, in the dtype that is asked for or that of the inputs")
@@ -502,6 +534,16 @@ def test_unequal_numbers(implementation, case):
 def test_no_such_class(implementation, case):
     """Ids outside of 0 to num_classes - 1 raise with a message."""
     assert_refuses(implementation, case)
+
+
+@should(
+    "metrics.smallest-sets",
+    "0 / 0: as the contract says or as is declared; libraries differ, and some refuse",
+)
+@cases(metrics.smallest)
+def test_smallest_sets(implementation, case):
+    """Of no examples, and of one pair of numbers, a metric is what is said or declared for where there is nothing."""
+    assert_conforms_or_refuses(implementation, case, metrics.choice_of[case.operation])
 
 
 @should("metrics.int32-ids", "the contract: class ids are integers")

@@ -95,7 +95,9 @@ class Case:
     def copied(self) -> Case:
         """The case with copies of its values. One tensor in two places stays one: some code has a path for `key is value`."""
         made: dict[int, Any] = {}
-        return self.map(lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else value)
+        return self.map(
+            lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else _tuples_anew(value)
+        )
 
     def changed(
         self,
@@ -179,6 +181,11 @@ class Drawn:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.dtype}"
+
+
+def _tuples_anew(value: Any) -> Any:
+    """Equal tuples that are not the same ones: what is kept by the identity of a tuple meets another in its place."""
+    return tuple([_tuples_anew(part) for part in value]) if type(value) is tuple else value
 
 
 def _floats(value: Any) -> bool:

@@ -414,20 +414,28 @@ class Implementation:
         result = self.run(case.operation.name, positional, options)
         return self._checked(self._numbered(result, case), f"{case.operation.name} returned"), given
 
-    def call_again(self, case: Case, other: Case) -> Tensor:
+    def call_again(self, case: Case, other: Case, *, anew: bool = False) -> Tensor:
         """The result for `other`, whose numbers are written into the very objects of a call with `case`.
 
-        What is kept by the identity or the address of an array gives itself away. Both calls are of the same shapes.
+        What is kept by the identity or the address of an array gives itself away. With `anew` they are other objects
+        that lie where the first ones lay, as those of a loop often do: torch counts no version on from one to the other.
+        Both calls are of the same shapes.
         """
         from torch import Tensor
 
-        given = case.copied()
-        positional, options = given.arguments(self._convert, self._dtype(case))
+        def given_to_it() -> tuple[list[Any], dict[str, Any]]:
+            given = held.map(_another_on_its_memory) if anew and self.framework.shares_memory else held
+            return given.arguments(self._convert, self._dtype(case))
+
+        held = case.copied()
+        positional, options = given_to_it()
         self.run(case.operation.name, positional, options)
         if self.framework.shares_memory:
-            for held, new in zip(given.flat(), other.flat(), strict=True):
-                if isinstance(held, Tensor):
-                    held.copy_(new)
+            for old, new in zip(held.flat(), other.flat(), strict=True):
+                if isinstance(old, Tensor):
+                    old.copy_(new)
+            if anew:
+                positional, options = given_to_it()
         else:
             positional, options = other.copied().arguments(self._convert, self._dtype(other))
         result = self.run(case.operation.name, positional, options)
@@ -439,8 +447,10 @@ class Implementation:
         result = self.run(case.operation.name, positional, options)
         return lambda: self._checked(self._numbered(result, case), f"{case.operation.name} returned")
 
-    def gradients(self, case: Case, cotangent: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """The vector-Jacobian product of a case's operation for every floating input and weight, by name.
+    def gradients(
+        self, case: Case, cotangent: Tensor, wanted: tuple[str, ...] | None = None
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """The vector-Jacobian product of a case's operation for every floating input and weight, or those wanted, by name.
 
         Before it the result that was differentiated, where there is one: it may come by another path than `call`.
         """
@@ -448,7 +458,7 @@ class Implementation:
 
         name = f"{case.operation.name}_vjp"
         given = case.map(copy)
-        leaves = given.differentiable()
+        leaves = {leaf: value for leaf, value in given.differentiable().items() if wanted is None or leaf in wanted}
         positional, options = given.arguments(self._convert, self._dtype(case))
         if self.claims_vjp(case.operation):
             result = self.run(name, [*positional, self._convert(copy(cotangent))], options)
@@ -553,6 +563,16 @@ class Implementation:
             apply(ours)
             self.seconds += time.perf_counter() - begun
             self.warnings += [f"{w.category.__name__}: {_short(w.message)}" for w in caught]
+
+
+def _another_on_its_memory(value: Any) -> Any:
+    """Another tensor that lies where the given one does; other values pass through."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    made = torch.empty(0, dtype=value.dtype)
+    return made.set_(value.untyped_storage(), value.storage_offset(), value.shape, value.stride())
 
 
 def _signature_hint(function: Any, name: str, positional: list[Any], options: dict[str, Any]) -> str | None:

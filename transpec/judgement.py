@@ -234,10 +234,14 @@ def evaluate(case: Case, variants: tuple[Variant, ...]) -> Tensor:
         return case.operation(*positional, **options)
 
 
-def differentiate(case: Case, variants: tuple[Variant, ...]) -> dict[str, Tensor]:
-    """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs."""
+def differentiate(case: Case, variants: tuple[Variant, ...], wanted: Iterable[str] | None = None) -> dict[str, Tensor]:
+    """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs.
+
+    With `wanted` no others ask for a gradient.
+    """
     wide = case.map(_wide)
     leaves = wide.differentiable()
+    leaves = leaves if wanted is None else {name: leaves[name] for name in wanted}
     positional, options = wide.arguments(lambda value: value, torch.float64)
     for leaf in leaves.values():
         leaf.requires_grad_()
@@ -459,17 +463,18 @@ def _looked_at(actual: Tensor, expected: Tensor, where: Tensor | None) -> Tensor
 
 
 def assert_remembers_nothing(implementation: Implementation, case: Case, other: Case) -> None:
-    """The result for `other` in the very arrays of a call with `case` equals the formula's."""
+    """The result for `other` in the very arrays of a call with `case`, or where they lay, equals the formula's."""
     variants = declared_variants(implementation, other)
-    result = _result(lambda: implementation.call_again(case, other), other)
-    actual = _of_contract(result, other, oracle(other))
-    compare(
-        implementation,
-        other,
-        actual,
-        oracle(other, variants),
-        budget(other, variants, implementation.computes_in(other.operation)),
-    )
+    for anew in (False, True):
+        result = _result(lambda anew=anew: implementation.call_again(case, other, anew=anew), other)
+        actual = _of_contract(result, other, oracle(other))
+        compare(
+            implementation,
+            other,
+            actual,
+            oracle(other, variants),
+            budget(other, variants, implementation.computes_in(other.operation)),
+        )
 
 
 def assert_no_memory(implementation: Implementation, case: Case, others: Iterable[Case]) -> None:
@@ -490,13 +495,14 @@ def assert_contract(implementation: Implementation, case: Case) -> None:
     output_of(implementation, case)
 
 
-def assert_gradients_conform(implementation: Implementation, case: Case) -> None:
+def assert_gradients_conform(implementation: Implementation, case: Case, wanted: tuple[str, ...] | None = None) -> None:
     """The vector-Jacobian product equals the formula's within the budget, for every input and weight.
 
-    So does the result that was differentiated: code that is asked for gradients often takes another path.
+    So does the result that was differentiated: code that is asked for gradients often takes another path. With `wanted`
+    those alone are asked for, as where labels and frozen weights ask for none.
     """
     variants = declared_variants(implementation, case)
-    result, actual = _result(lambda: implementation.gradients(case, cotangent(case)), case)
+    result, actual = _result(lambda: implementation.gradients(case, cotangent(case), wanted), case)
     if result is not None:
         result = _of_contract(result, case, oracle(case))
         allowed = budget(case, variants, implementation.computes_in(case.operation))
