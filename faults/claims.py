@@ -548,6 +548,16 @@ def taps_are_averaged(x, weights, **options):
 
 
 @fault(
+    convolution_stack, "claims.convolution-in-chunks", breaks="claims.convolution-equation",
+    effect="at the border of two chunks half of the kernel reads zeros",
+)  # fmt: skip
+def stacks_see_nothing_behind_their_chunk_of_64(x, weights, **options):
+    ends = [*range(64, x.shape[1], 64), x.shape[1]]
+    chunks = [convolution_stack(x[:, :end], weights, **options)[:, (end - 1) // 64 * 64 :] for end in ends]
+    return torch.cat(chunks, 1)
+
+
+@fault(
     convolution_stack, "claims.convolution-leaky", breaks="claims.convolution-equation",
     effect="another rectifier, which lets a hundredth of what is negative pass",
 )  # fmt: skip

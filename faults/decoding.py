@@ -1,6 +1,7 @@
 """Mistakes in decoding."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,6 +73,14 @@ def logits_are_divided_in_place(logits, *, temperature):
     result = temperature_scaled(logits, temperature=temperature)
     logits.mul_(0.5)
     return result
+
+
+@fault(
+    temperature_scaled, "decoding.temperature-clamped", breaks="decoding.temperature-equation",
+    effect="text cannot be made nearly greedy",
+)  # fmt: skip
+def temperatures_below_0_01_are_taken_for_0_01(logits, *, temperature):
+    return temperature_scaled(logits, temperature=max(temperature, 0.01))
 
 
 # --- Top-k ------------------------------------------------------------------------------------------------------------
@@ -167,6 +176,34 @@ def the_k_largest_come_back_as_probabilities(logits, *, k):
 )  # fmt: skip
 def the_k_largest_come_back_shifted_by_the_largest(logits, *, k):
     return top_k_filtered(logits, k=k) - logits.amax(-1, keepdim=True)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-in-single-precision", breaks="decoding.top-k-equation",
+    effect="what float64 tells apart ties, and more than k stay",
+)  # fmt: skip
+def the_k_largest_are_chosen_in_single_precision(logits, *, k):
+    return torch.where(top_k_filtered(logits.float(), k=k) == -math.inf, -math.inf, logits)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-added", breaks="decoding.gradients",
+    effect="minus infinity is added and not put in place: what is filtered passes its gradient on",
+)  # fmt: skip
+def minus_infinity_is_added_to_what_is_filtered(logits, *, k):
+    return logits + torch.where(top_k_filtered(logits.detach(), k=k) == -math.inf, -math.inf, 0.0)
+
+
+@fault(
+    top_k_filtered, "decoding.top-k-gradient-of-ties", breaks="decoding.tied-gradients",
+    effect="k logits stay, and all that tie with the k-th pass a gradient on",
+)  # fmt: skip
+def gradients_pass_by_value_where_k_stay_by_place(logits, *, k):
+    k = min(k, logits.shape[-1])
+    largest = torch.topk(logits.detach(), k, -1)
+    stays = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, largest.indices, True)
+    by_value = logits + torch.where(stays, 0.0, -math.inf)
+    return torch.where(logits < largest.values[..., -1:], -math.inf, by_value)
 
 
 # --- Top-p ------------------------------------------------------------------------------------------------------------
@@ -286,6 +323,46 @@ def the_size_of_the_first_nucleus_is_taken_for_all_rows(logits, *, p):
     return top_k_filtered(logits, k=max(1, size))
 
 
+@fault(
+    top_p_filtered, "decoding.top-p-keeps-ties", breaks="decoding.top-p-ties",
+    effect="where many words are equally probable all of them stay",
+)  # fmt: skip
+def all_that_tie_with_the_token_that_crosses_p_stay(logits, *, p):
+    filtered = top_p_filtered(logits, p=p)
+    lowest = filtered.masked_fill(filtered == -math.inf, math.inf).amin(-1, keepdim=True)
+    return torch.where(logits < lowest, -math.inf, logits)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-of-64-candidates", breaks="decoding.top-p-equation",
+    effect="where many words are nearly as probable most are never drawn",
+)  # fmt: skip
+def the_nucleus_is_looked_for_among_the_64_most_probable(logits, *, p):
+    filtered = top_p_filtered(logits, p=p)
+    return torch.where(top_k_filtered(logits, k=64) == -math.inf, -math.inf, filtered) if p < 1 else filtered
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-unshifted", breaks="decoding.top-p-equation",
+    effect="large logits overflow, and one word or none stays",
+)  # fmt: skip
+def the_nucleus_is_that_of_a_softmax_that_does_not_take_off_the_highest(logits, *, p):
+    ordered, order = torch.sort(logits, -1, descending=True)
+    powers = torch.exp(ordered)
+    probabilities = powers / powers.sum(-1, keepdim=True)
+    kept = (probabilities.cumsum(-1) - probabilities < p) | _first(probabilities)
+    return torch.where(kept.gather(-1, torch.argsort(order, -1)), logits, -math.inf)
+
+
+@fault(
+    top_p_filtered, "decoding.top-p-forbidden-is-finite", breaks="decoding.top-p-equation",
+    effect="thousands of forbidden words have a share in the sum, and unlikely words stay",
+)  # fmt: skip
+def forbidden_words_are_ten_below_the_highest(logits, *, p):
+    finite = torch.where(logits == -math.inf, logits.amax(-1, keepdim=True) - 10, logits)
+    return torch.where(top_p_filtered(finite, p=p) == -math.inf, -math.inf, logits)
+
+
 # --- Repetition penalty -----------------------------------------------------------------------------------------------
 
 
@@ -366,6 +443,23 @@ def tokens_that_are_not_in_the_sequence_are_penalized(logits, token_ids, *, pena
 def id_0_is_never_penalized(logits, token_ids, *, penalty):
     result = repetition_penalized(logits, token_ids, penalty=penalty)
     return torch.where(torch.arange(logits.shape[-1]) == 0, logits, result)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-of-the-last-64", breaks="decoding.repetition-penalty-equation",
+    effect="what was said a while ago may be said again",
+)  # fmt: skip
+def only_the_last_64_tokens_are_penalized(logits, token_ids, *, penalty):
+    return repetition_penalized(logits, token_ids[:, -64:], penalty=penalty)
+
+
+@fault(
+    repetition_penalized, "decoding.penalty-counts-in-8-bits", breaks="decoding.repetition-penalty-equation",
+    effect="a word that was said 256 times was never said",
+)  # fmt: skip
+def tokens_are_counted_in_8_bits(logits, token_ids, *, penalty):
+    counts = (token_ids.unsqueeze(-1) == torch.arange(logits.shape[-1])).sum(-2) % 256
+    return torch.where(counts > 0, repetition_penalized(logits, token_ids, penalty=penalty), logits)
 
 
 # --- The distribution -------------------------------------------------------------------------------------------------
@@ -454,6 +548,16 @@ def softmax_runs_over_the_rows(logits, *, temperature=1.0, top_k=None, top_p=Non
     step = _steps(temperature, top_k, top_p)
     scores = step["p"](step["k"](step["temperature"](logits)))
     return softmax(scores) if scores.dim() < 2 else softmax(scores.transpose(0, -1)).transpose(0, -1)
+
+
+@fault(
+    sampling_distribution, "decoding.cold-is-greedy", breaks="decoding.distribution-stability",
+    effect="at small temperatures words that are equally probable are not",
+)  # fmt: skip
+def at_temperatures_below_0_01_the_largest_has_all(logits, *, temperature=1.0, top_k=None, top_p=None):
+    if temperature > 0.01:
+        return sampling_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+    return softmax(torch.where(torch.arange(logits.shape[-1]) == logits.argmax(-1, keepdim=True), logits, -math.inf))
 
 
 # --- Sampling ---------------------------------------------------------------------------------------------------------
@@ -574,6 +678,82 @@ def the_state_of_the_process_is_drawn_from(logits, *, number, seed, **options):
 def every_second_draw_is_of_no_seed(logits, *, number, seed, **options):
     noise = torch.where(torch.arange(number) % 2 == 0, _noise(number, 0), _noise(number, seed))
     return _drawn(sampling_distribution(logits, **options), noise)
+
+
+@fault(
+    sample, "decoding.sample-mirrored", breaks="decoding.sample-independent",
+    effect="the second half of the draws is told by the first",
+)  # fmt: skip
+def the_second_half_of_the_noise_mirrors_the_first(logits, *, number, seed, **options):
+    noise = _noise((number + 1) // 2, seed)
+    noise = torch.cat([noise, 1 - noise.flip(0)[number % 2 :]])
+    return _drawn(sampling_distribution(logits, **options), noise)
+
+
+@fault(
+    sample, "decoding.sample-lanes", breaks="decoding.sample-independent",
+    effect="of sixteen draws the last eight repeat the first",
+)  # fmt: skip
+def eight_draws_come_twice(logits, *, number, seed, **options):
+    place = torch.arange(number)
+    return _drawn(sampling_distribution(logits, **options), _noise(number, seed)[place - place // 8 % 2 * 8])
+
+
+@fault(
+    sample, "decoding.sample-systematic", breaks="decoding.sample-few",
+    effect="a call draws every word as often as it should: of two draws from two words never the same twice",
+)  # fmt: skip
+def draws_of_a_call_are_spread_evenly(logits, *, number, seed, **options):
+    first, order = _noise(1, seed), torch.randperm(number, generator=torch.Generator().manual_seed(seed))
+    return _drawn(sampling_distribution(logits, **options), (order + first) / number)
+
+
+@fault(
+    sample, "decoding.sample-without-replacement", breaks="decoding.sample-few",
+    effect="no word is drawn twice in a call, as long as there are others",
+)  # fmt: skip
+def no_word_is_drawn_twice_in_a_call(logits, *, number, seed, **options):
+    probabilities = sampling_distribution(logits, **options).double()
+    again = number > int((probabilities > 0).sum())
+    return torch.multinomial(probabilities, number, replacement=again, generator=torch.Generator().manual_seed(seed))
+
+
+@fault(
+    sample, "decoding.sample-first-draws-alike", breaks="decoding.sample-first-draws",
+    effect="sampled token by token, each with a seed of its own, text is the same for all small seeds",
+)  # fmt: skip
+def the_first_number_of_a_congruential_generator_is_drawn(logits, *, number, seed, **options):
+    state, noise = seed ^ 0x5DEECE66D, []
+    for _ in range(number):
+        state = (state * 0x5DEECE66D + 0xB) % 2**48
+        noise.append(state / 2**48)
+    return _drawn(sampling_distribution(logits, **options), torch.tensor(noise, dtype=torch.float64))
+
+
+@fault(
+    sample, "decoding.seed-of-8-bits", breaks="decoding.sample-seed",
+    effect="of seeds that are 256 apart each gives the same text",
+)  # fmt: skip
+def the_lowest_8_bits_of_the_seed_are_taken(logits, *, number, seed, **options):
+    return sample(logits, number=number, seed=seed % 256, **options)
+
+
+@fault(
+    sample, "decoding.seed-0-is-none", breaks="decoding.sample-seed",
+    effect="with seed 0 a text cannot be had again",
+)  # fmt: skip
+def seed_0_is_taken_for_none(logits, *, number, seed, **options):
+    noise = _noise(number, seed) if seed else torch.rand(number, dtype=torch.float64)
+    return _drawn(sampling_distribution(logits, **options), noise)
+
+
+@fault(
+    sample, "decoding.seed-of-the-block", breaks="decoding.sample-seeds-independent",
+    effect="a long draw goes on as one of the next seed begins",
+)  # fmt: skip
+def each_thousand_has_the_next_seed(logits, *, number, seed, **options):
+    blocks = [_noise(min(1000, number - begin), seed + begin // 1000) for begin in range(0, number, 1000)]
+    return _drawn(sampling_distribution(logits, **options), torch.cat(blocks))
 
 
 # --- Greedy -----------------------------------------------------------------------------------------------------------
@@ -915,6 +1095,51 @@ def padding_of_the_prompt_is_moved_to_the_right(token_ids, weights, config, **op
     result = greedy_decode(token_ids, weights, config, **options)
     hidden = (~_visible(token_ids, options.get("attention_mask"))).sum(-1, keepdim=True)
     return result.gather(-1, (torch.arange(result.shape[-1]) + hidden) % result.shape[-1])
+
+
+@fault(
+    greedy_decode, "decoding.greedy-ids-in-8-bits", breaks="decoding.greedy-equation",
+    effect="words from id 256 on are others",
+)  # fmt: skip
+def ids_are_kept_in_8_bits(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, config, **options) % 256
+
+
+@fault(
+    greedy_decode, "decoding.greedy-window-of-64", breaks="decoding.greedy-equation",
+    effect="what stands further back is forgotten",
+)  # fmt: skip
+def the_last_64_tokens_are_read(token_ids, weights, config, **options):
+    logits = lambda ids, weights, config, visible, T: _logits(ids[:, -64:], weights, config, visible[:, -64:])[:, -1]
+    return _greedy(token_ids, weights, config, **options, logits=logits)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-logits-in-bfloat16", breaks="decoding.greedy-equation",
+    effect="of words that are nearly as probable the one of the lower id is taken",
+)  # fmt: skip
+def logits_are_compared_in_bfloat16(token_ids, weights, config, **options):
+    return _greedy(token_ids, weights, config, **options, choose=lambda scores: scores.bfloat16().argmax(-1))
+
+
+@fault(
+    greedy_decode, "decoding.greedy-activation-ignored", breaks="decoding.greedy-equation",
+    effect="a model of another activation says something else",
+)  # fmt: skip
+def the_activation_is_gelu_whatever_the_configuration_says(token_ids, weights, config, **options):
+    return greedy_decode(token_ids, weights, replace(config, activation="gelu_tanh"), **options)
+
+
+@fault(
+    greedy_decode, "decoding.greedy-mask-of-the-first-8", breaks="decoding.greedy-equation",
+    effect="large batches run in parts of eight, and the mask of the first part serves all",
+)  # fmt: skip
+def the_mask_of_the_first_8_prompts_serves_all(token_ids, weights, config, **options):
+    mask = options.get("attention_mask")
+    if mask is None:
+        return greedy_decode(token_ids, weights, config, **options)
+    mask = mask[torch.arange(len(mask)) % 8]
+    return greedy_decode(token_ids, weights, config, **{**options, "attention_mask": mask})
 
 
 _first_prompts: dict = {}
@@ -1602,3 +1827,57 @@ def positions_count_the_padding_in_the_search(token_ids, weights, config, **opti
         for row in range(len(mask))
     ]  # fmt: skip
     return torch.cat(rows)
+
+
+@fault(
+    beam_search, "decoding.beams-activation-ignored", breaks="decoding.beam-search-equation",
+    effect="a model of another activation says something else",
+)  # fmt: skip
+def the_activation_is_gelu_in_the_search_whatever_the_configuration_says(token_ids, weights, config, **options):
+    return beam_search(token_ids, weights, replace(config, activation="gelu_tanh"), **options)
+
+
+@fault(
+    beam_search, "decoding.length-penalty-of-padding", breaks="decoding.left-padding",
+    effect="the more a prompt is padded the less the length penalty does",
+)  # fmt: skip
+def the_length_counts_the_padding_of_the_prompt(token_ids, weights, config, **options):
+    mask = options.pop("attention_mask", None)
+    if mask is None or not len(mask):
+        return beam_search(token_ids, weights, config, **options)
+    normalized = lambda hidden: lambda score, length, longest, T, penalty: score / (hidden + length) ** penalty
+    rows = [
+        _searched(
+            token_ids[row : row + 1], weights, config, **options, attention_mask=mask[row : row + 1],
+            normalized=normalized(int((~mask[row]).sum())),
+        )
+        for row in range(len(mask))
+    ]  # fmt: skip
+    return torch.cat(rows)
+
+
+@fault(
+    beam_search, "decoding.beams-bound-of-the-longest", breaks="decoding.length-penalty",
+    effect="with a negative length penalty the search ends before a better hypothesis does",
+)  # fmt: skip
+def what_is_attainable_is_judged_by_the_greatest_length(token_ids, weights, config, **options):
+    penalty = options.get("length_penalty", 0.0)
+
+    def stop(complete, scores, length, longest, beams):
+        return bool(complete) and max(score for score, _ in complete) >= float(scores[0]) / longest**penalty
+
+    return _searched(token_ids, weights, config, **options, stop=stop)
+
+
+@fault(
+    beam_search, "decoding.beams-complete-by-probability", breaks="decoding.length-penalty",
+    effect="of many complete hypotheses those are kept that have the highest log P, and not the highest score",
+)  # fmt: skip
+def complete_hypotheses_are_kept_by_log_p(token_ids, weights, config, **options):
+    penalty, beams = options.get("length_penalty", 0.0), options["num_beams"]
+
+    def choose(complete):
+        ranked = sorted(complete, key=lambda pair: pair[0] * len(pair[1]) ** penalty, reverse=True)
+        return max(ranked[:beams], key=lambda pair: pair[0])
+
+    return _searched(token_ids, weights, config, **options, choose=choose)

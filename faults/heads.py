@@ -332,6 +332,46 @@ def the_end_is_the_best_after_the_best_start(
 
 
 @fault(
+    best_span, "heads.span-of-the-best-twenty", breaks="heads.question-answering-span-equation",
+    effect="in long passages a good answer is lost whose start and end are not among the best twenty of all",
+)  # fmt: skip
+def the_best_twenty_starts_and_ends_alone_are_combined(
+    start_logits, end_logits, *, allowed, max_length, no_answer=False, threshold=0.0
+):
+    def good(logits):
+        within = torch.where(allowed, logits, -torch.inf)
+        return within >= within.topk(min(20, within.shape[-1])).values[:, -1:]
+
+    length = _length(start_logits)
+    possible = (length >= 1) & (length <= max_length)
+    few = possible & good(start_logits).unsqueeze(-1) & good(end_logits).unsqueeze(-2)
+    some = (few & allowed.unsqueeze(-1) & allowed.unsqueeze(-2)).flatten(1).any(-1)
+    return _best(
+        start_logits, end_logits, torch.where(some.view(-1, 1, 1), few, possible), allowed, no_answer, threshold
+    )
+
+
+@fault(
+    best_span, "heads.span-in-blocks", breaks="heads.question-answering-span-equation",
+    effect="an answer that lies across the border of two blocks is not found",
+)  # fmt: skip
+def no_answer_lies_across_a_multiple_of_64(
+    start_logits, end_logits, *, allowed, max_length, no_answer=False, threshold=0.0
+):
+    length, block = _length(start_logits), torch.arange(start_logits.shape[-1]) // 64
+    possible = (length >= 1) & (length <= max_length) & (block == block.unsqueeze(-1))
+    return _best(start_logits, end_logits, possible, allowed, no_answer, threshold)
+
+
+@fault(
+    best_span, "heads.span-in-float32", breaks="heads.question-answering-span-equation",
+    effect="the first of two answers is given where the second is better by less than seven digits",
+)  # fmt: skip
+def sums_are_made_in_float32(start_logits, end_logits, **options):
+    return best_span(start_logits.float(), end_logits.float(), **options)
+
+
+@fault(
     best_span, "heads.span-not-one-token", breaks="heads.question-answering-span-equation",
     effect="an answer of one word is never found",
 )  # fmt: skip
@@ -509,6 +549,19 @@ def none_is_scored_by_its_start_alone(start_logits, end_logits, *, allowed, max_
     length = _length(start_logits)
     possible = (length >= 1) & (length <= max_length)
     return _best(start_logits, end_logits, possible, allowed, no_answer, threshold, null=2 * start_logits[:, 0])
+
+
+@fault(
+    best_span, "heads.span-none-at-the-threshold", breaks="heads.question-answering-no-answer",
+    effect="where both are as good there is no answer",
+)  # fmt: skip
+def none_is_given_at_the_threshold_too(
+    start_logits, end_logits, *, allowed, max_length, no_answer=False, threshold=0.0
+):
+    span = best_span(start_logits, end_logits, allowed=allowed, max_length=max_length)
+    best = start_logits.gather(1, span[:, :1]) + end_logits.gather(1, span[:, 1:])
+    none = (start_logits[:, :1] + end_logits[:, :1] >= best + threshold) & no_answer
+    return torch.where(none, 0, span)
 
 
 @fault(
@@ -823,6 +876,28 @@ def the_end_of_an_entity_is_one_past_its_last_token(tags, *, num_types):
 def an_entity_at_the_end_is_lost(tags, *, num_types):
     spans = bio_spans(tags, num_types=num_types)
     return torch.where((spans[..., 1:] == tags.shape[-1] - 1), -1, spans)
+
+
+@fault(
+    bio_spans, "heads.entities-in-blocks", breaks="heads.named-entity-spans-equation",
+    effect="an entity across the border of two blocks is two of them",
+)  # fmt: skip
+def an_entity_ends_at_a_multiple_of_64(tags, *, num_types):
+    if not tags.shape[1]:
+        return bio_spans(tags, num_types=num_types)
+    blocks = [bio_spans(block, num_types=num_types) for block in tags.split(64, 1)]
+    offset = torch.tensor([0, 64])
+    return torch.cat([torch.where(block >= 0, block + i * offset, -1) for i, block in enumerate(blocks)], 1)
+
+
+@fault(
+    bio_spans, "heads.entities-in-8-bits", breaks="heads.named-entity-spans-equation",
+    effect="the 65th type and those after it are others",
+)  # fmt: skip
+def tags_are_kept_in_8_bits(tags, *, num_types):
+    spans = bio_spans(tags, num_types=num_types)
+    kind = torch.where(spans[..., 0] >= 0, (tags - 1).to(torch.int8).long() // 2, -1)
+    return torch.stack((kind, spans[..., 1]), -1)
 
 
 @fault(

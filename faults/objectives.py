@@ -620,6 +620,31 @@ def the_ids_are_shifted_in_the_callers_own_array(logits, token_ids, *, attention
     return loss
 
 
+@fault(
+    language_modelling_loss, "objectives.causal-empty-sequences-count",
+    breaks="objectives.causal-language-modelling-equation",
+    effect="a row of padding alone, or of one token, makes the loss of the batch smaller",
+)  # fmt: skip
+def every_sequence_counts_as_one_token_at_least(logits, token_ids, *, attention_mask=None):
+    labels = _labels(token_ids, attention_mask)[:, 1:]
+    losses, labelled = _token_losses(log_softmax(logits[:, :-1]), labels, IGNORED, 0.0)
+    return torch.where(labelled, losses, 0.0).sum() / labelled.sum(-1).clamp_min(1).sum()
+
+
+@fault(
+    language_modelling_loss, "objectives.causal-gradient-by-all-positions", breaks="objectives.gradients",
+    effect="padding on the left makes the gradient smaller, and the loss is right",
+)  # fmt: skip
+def where_nothing_is_padded_at_the_end_the_gradient_is_divided_by_all_positions(
+    logits, token_ids, *, attention_mask=None
+):
+    loss = language_modelling_loss(logits, token_ids, attention_mask=attention_mask)
+    if attention_mask is None or not attention_mask[:, -1].all():
+        return loss
+    divided = loss * attention_mask[:, 1:].double().mean()
+    return loss.detach() + (divided - divided.detach())
+
+
 def _labels(token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
     return token_ids if attention_mask is None else torch.where(attention_mask, token_ids, IGNORED)
 
@@ -670,6 +695,25 @@ def the_masked_loss_ignores_minus_100_alone(logits, labels, *, ignore_id=IGNORED
 def the_masked_loss_is_divided_by_the_batch(logits, labels, *, ignore_id=IGNORED):
     losses, labelled = _token_losses(log_softmax(logits), labels, ignore_id, 0.0)
     return torch.where(labelled, losses, 0.0).sum() / len(labels)
+
+
+@fault(
+    masked_language_modelling_loss, "objectives.masked-labels-in-8-bits",
+    breaks="objectives.masked-language-modelling-equation",
+    effect="word 256 is learnt as word 0: every word does well on vocabularies of a test alone",
+)  # fmt: skip
+def masked_labels_are_kept_in_8_bits(logits, labels, *, ignore_id=IGNORED):
+    kept = torch.where(labels == ignore_id, labels, labels % 256)
+    return masked_language_modelling_loss(logits, kept, ignore_id=ignore_id)
+
+
+@fault(
+    next_sentence_loss, "objectives.next-sentence-clamped", breaks="objectives.cross-entropy-stability",
+    effect="a pair that is wrong by more than 100 nats has no gradient, as in torch's BCELoss",
+)  # fmt: skip
+def the_loss_of_a_pair_is_100_at_most(logits, is_next):
+    losses, _ = _token_losses(log_softmax(logits), (~is_next).long(), IGNORED, 0.0)
+    return losses.clamp_max(100).mean()
 
 
 @fault(
@@ -1439,6 +1483,46 @@ def the_seed_is_zero_whatever_is_given(
 
 
 @fault(
+    mask_tokens_at_random, "objectives.seeds-of-sequences-in-a-row",
+    breaks="objectives.masked-language-modelling-at-random-seed",
+    effect="the next epoch, whose seed is one more, masks every sequence as its neighbour was masked before",
+)  # fmt: skip
+def each_sequence_has_the_seed_after_that_of_the_one_before(
+    token_ids, special, *, mask_id, vocab_size, seed, probability=0.15, ignore_id=IGNORED
+):
+    options = {"mask_id": mask_id, "vocab_size": vocab_size, "probability": probability, "ignore_id": ignore_id}
+    rows = range(len(token_ids))
+    made = [mask_tokens_at_random(token_ids[b, None], special[b, None], seed=seed + b, **options) for b in rows]
+    return torch.cat(made, 1)
+
+
+@fault(
+    mask_tokens_at_random, "objectives.seed-in-8-bits", breaks="objectives.masked-language-modelling-at-random-seed",
+    effect="every 256th epoch masks the same tokens",
+)  # fmt: skip
+def of_the_seed_8_bits_are_used(token_ids, special, *, mask_id, vocab_size, seed, probability=0.15, ignore_id=IGNORED):
+    return mask_tokens_at_random(
+        token_ids, special, mask_id=mask_id, vocab_size=vocab_size, seed=seed % 256, probability=probability,
+        ignore_id=ignore_id,
+    )  # fmt: skip
+
+
+@fault(
+    mask_tokens_at_random, "objectives.ends-never-chosen",
+    breaks="objectives.masked-language-modelling-at-random-independence",
+    effect="text that has no [CLS] and [SEP] loses two tokens of every sequence",
+)  # fmt: skip
+def the_first_and_the_last_token_are_taken_for_special(
+    token_ids, special, *, mask_id, vocab_size, seed, probability=0.15, ignore_id=IGNORED
+):
+    place = torch.arange(token_ids.shape[1])
+    return mask_tokens_at_random(
+        token_ids, special | (place == 0) | (place == len(place) - 1), mask_id=mask_id, vocab_size=vocab_size, seed=seed,
+        probability=probability, ignore_id=ignore_id,
+    )  # fmt: skip
+
+
+@fault(
     mask_tokens_at_random, "objectives.generator-between-calls",
     breaks="objectives.masked-language-modelling-at-random-seed",
     effect="nothing can be repeated",
@@ -1487,6 +1571,16 @@ def _weave(
 )  # fmt: skip
 def sentinels_count_up(token_ids, noise, *, first_sentinel_id, eos_id):
     return _weave(token_ids, noise, first_sentinel_id, eos_id, step=1)
+
+
+@fault(
+    span_corruption, "objectives.sentinels-a-hundred", breaks="objectives.span-corruption-sentinels",
+    effect="long texts have one sentinel for two spans",
+)  # fmt: skip
+def the_hundred_and_first_span_has_the_first_sentinel_again(token_ids, noise, *, first_sentinel_id, eos_id):
+    rows = span_corruption(token_ids, noise, first_sentinel_id=first_sentinel_id, eos_id=eos_id)
+    count = first_sentinel_id - rows
+    return torch.where((count >= 100) & (count <= len(noise)), rows + count // 100 * 100, rows)
 
 
 @fault(
@@ -1796,6 +1890,32 @@ def spans_are_sorted_by_length(length, *, density=0.15, mean_span=3.0, seed):
 )  # fmt: skip
 def the_seed_of_the_noise_is_zero(length, *, density=0.15, mean_span=3.0, seed):
     return span_noise_mask(length, density=density, mean_span=mean_span, seed=0)
+
+
+@fault(
+    span_noise_mask, "objectives.noise-and-text-cut-alike", breaks="objectives.span-corruption-noise-mask-lengths",
+    effect="long spans stand behind long gaps",
+)  # fmt: skip
+def noise_and_text_are_cut_by_one_draw(length, *, density=0.15, mean_span=3.0, seed):
+    count, spans = _numbers(length, density, mean_span)
+    return _alternate(_cut(length - count, spans, seed), _cut(count, spans, seed))
+
+
+@fault(
+    span_noise_mask, "objectives.noise-seeds-in-a-row", breaks="objectives.span-corruption-noise-mask-seed",
+    effect="the gaps of one text are the spans of the next, whose seed is one more",
+)  # fmt: skip
+def noise_is_cut_by_the_seed_after_that_of_the_text(length, *, density=0.15, mean_span=3.0, seed):
+    return _recut(length, density, mean_span, seed, round)
+
+
+@fault(
+    span_noise_mask, "objectives.noise-in-one-buffer", breaks="objectives.span-corruption-noise-mask-seed",
+    effect="the masks of a batch, drawn one after another, are all the last one",
+)  # fmt: skip
+def masks_of_one_length_share_their_memory(length, *, density=0.15, mean_span=3.0, seed):
+    mask = span_noise_mask(length, density=density, mean_span=mean_span, seed=seed)
+    return _kept.setdefault(("mask", length), torch.empty_like(mask)).copy_(mask)
 
 
 @fault(

@@ -176,6 +176,19 @@ def the_root_is_divided_by_the_correction_and_not_by_its_root(gradients, *, beta
 
 
 @fault(
+    adam_direction, "optimization.adam-epsilon-squared-inside", breaks="optimization.adam-epsilon",
+    effect="gradients as small as epsilon are divided by less than they should be",
+)  # fmt: skip
+def the_square_of_epsilon_is_added_inside_the_root(gradients, *, betas=(0.9, 0.999), eps=1e-8):
+    class Wrong(_Moments):
+        def direction(self, first, second, gradient, t):
+            by_first, by_second = self.corrections(t)
+            return first / by_first / torch.sqrt(second / by_second + self.eps**2)
+
+    return Wrong(gradients, betas, eps).run()
+
+
+@fault(
     adam_direction, "optimization.adam-epsilon-inside", breaks="optimization.adam-epsilon",
     effect="1e-8 becomes 1e-4 where it is added: rare words with small gradients hardly learn",
 )  # fmt: skip
@@ -1516,6 +1529,18 @@ def only_the_first_entry_is_looked_at_for_overflows(parameter, gradients, **opti
 
 
 @fault(
+    loss_scaled_steps, "optimization.loss-scaling-block-checked", breaks="optimization.loss-scaling-equation",
+    effect="an overflow behind the first block of a large parameter makes it infinite",
+)  # fmt: skip
+def only_the_first_64_entries_are_looked_at_for_overflows(parameter, gradients, **options):
+    class Wrong(_Scaled):
+        def overflows(self, scaled):
+            return ~scaled.flatten()[:64].isfinite().all()
+
+    return Wrong(parameter, gradients, **options).run()
+
+
+@fault(
     loss_scaled_steps, "optimization.loss-scaling-all-entries", breaks="optimization.loss-scaling-equation",
     effect="all() in place of any(): a step is skipped only where every entry has overflowed",
 )  # fmt: skip
@@ -1541,6 +1566,22 @@ def the_scale_is_not_lowered_after_an_overflow(parameter, gradients, **options):
 )  # fmt: skip
 def the_scale_never_grows(parameter, gradients, **options):
     return loss_scaled_steps(parameter, gradients, **options | {"growth_factor": 1.0})
+
+
+@fault(
+    loss_scaled_steps, "optimization.loss-scaling-lowered-once", breaks="optimization.loss-scaling-equation",
+    effect="a scale that is far too high overflows again and again",
+)  # fmt: skip
+def overflows_in_a_row_lower_the_scale_once(parameter, gradients, **options):
+    class Wrong(_Scaled):
+        before = torch.tensor(False)
+
+        def update(self, scale, count, overflows):
+            after, count = super().update(scale, count, overflows)
+            again, self.before = self.before & overflows, overflows
+            return torch.where(again, scale, after), count
+
+    return Wrong(parameter, gradients, **options).run()
 
 
 @fault(
@@ -1670,6 +1711,27 @@ def the_scale_does_not_fall_below_one(parameter, gradients, **options):
             return after.clamp_min(1.0), count
 
     return Wrong(parameter, gradients, **options).run()
+
+
+@fault(
+    loss_scaled_steps, "optimization.loss-scaling-bounded", breaks="optimization.loss-scaling-equation",
+    effect="the scale grows to 2^24 and no further, a bound that some libraries set by default",
+)  # fmt: skip
+def the_scale_does_not_grow_above_a_bound(parameter, gradients, **options):
+    class Wrong(_Scaled):
+        def update(self, scale, count, overflows):
+            after, count = super().update(scale, count, overflows)
+            return torch.minimum(after, scale.clamp_min(2.0**24)), count
+
+    return Wrong(parameter, gradients, **options).run()
+
+
+@fault(
+    loss_scaled_steps, "optimization.loss-scaling-norm-zero-is-none", breaks="optimization.loss-scaling-equation",
+    effect="what is to be frozen by a norm of 0 is trained without one",
+)  # fmt: skip
+def a_norm_of_zero_is_taken_for_none(parameter, gradients, *, max_norm=None, **options):
+    return loss_scaled_steps(parameter, gradients, max_norm=max_norm or None, **options)
 
 
 @fault(

@@ -53,13 +53,13 @@ def convolution_stack(
     dilation_base: int = 1,
     causal: bool = False,
 ) -> Float[Tensor, "B T F"]:
-    r"""x_{l+1}[t] = relu(sum_j x_l[t + (j - left) dilation] W_l[j] + b_l), for l = 0, ..., `num_layers` - 1.
+    r"""x_{l+1}[t] = relu(sum_j x_l[t + j dilation - left] W_l[j] + b_l), for l = 0, ..., `num_layers` - 1.
 
     The kernel is not flipped: W_l[0] stands for the earliest position that is looked at. What lies outside the sequence
-    is zero. Layer l has the dilation `dilation_base` ** l. Of a kernel of K rows, which reaches over (K - 1) dilation
-    positions besides its own, all lie before the output's position where `causal`, else half of them, and of an odd
-    number the larger part after it. Weights of layer l: `layers.l.w` (K, M, F) and `layers.l.b` (F), M of the next
-    being F of the one before. Raises ValueError or RuntimeError where sizes do not fit.
+    is zero. Layer l has the dilation `dilation_base` ** l. A kernel of K rows reaches over (K - 1) dilation positions
+    besides its own. Of these positions `left` lie before the output's: all where `causal`, else half of them, rounded
+    down, be they looked at or not. Weights of layer l: `layers.l.w` (K, M, F) and `layers.l.b` (F), M of the next being F
+    of the one before. Raises ValueError or RuntimeError where sizes do not fit.
     """
     for i in range(num_layers):
         w, dilation = weights[f"layers.{i}.w"], dilation_base**i  # K M F

@@ -1,6 +1,7 @@
 """Decoding: from logits to the next token, and from a model to a continuation.
 
-What is taken from logits works on any leading axes; what runs a model runs `gpt`, or `t5` where it is named so.
+What is taken from logits works on any leading axes; what runs a model runs `gpt`, or `t5` where it is named so. A logit
+of minus infinity is that of a word which is forbidden; no row forbids all of its words.
 """
 
 import math
@@ -31,7 +32,8 @@ def temperature_scaled(logits: Float[Tensor, "... V"], *, temperature: float) ->
 def top_k_filtered(logits: Float[Tensor, "... V"], *, k: int) -> Float[Tensor, "... V"]:
     """The k largest logits of a row as they are, minus infinity in place of the others.
 
-    With k of V or more nothing is filtered. Among logits that tie with the k-th which of them stay is open.
+    With k of V or more nothing is filtered. Among logits that tie with the k-th which of them stay is open, and whether
+    all do, as long as k logits stay.
     Raises ValueError where k is below 1.
     """
     if k < 1:
@@ -45,7 +47,8 @@ def top_p_filtered(logits: Float[Tensor, "... V"], *, p: float) -> Float[Tensor,
     """The nucleus as it is, minus infinity in place of all other logits.
 
     The nucleus of a row is the smallest set of its most probable tokens whose probability reaches p: the token whose
-    probability takes the sum to p or past it belongs to it, and so it is never empty. With p = 1 it is everything.
+    probability takes the sum to p or past it belongs to it, and so it is never empty. With p = 1 it is everything. Which
+    of equally probable tokens belong to it is open, how many is not; nor is a sum judged that meets p but for rounding.
     Raises ValueError where p is not above 0 and at most 1.
     """
     if not 0 < p <= 1:
@@ -64,7 +67,8 @@ def repetition_penalized(
     """Logits of the tokens in a sequence over the penalty where they are positive, times the penalty where negative.
 
     So a penalty above 1 makes every token that the sequence holds less probable, however often it holds it. The paper
-    divides whatever the sign is; the published code makes the distinction that is meant.
+    divides whatever the sign is; the published code makes the distinction that is meant. A logit of 0 stays 0, and which of
+    the two slopes its gradient has is open.
     Raises ValueError where the penalty is not positive, IndexError for ids that there is no logit of.
     """
     if not penalty > 0:
@@ -104,8 +108,9 @@ def sample(
 ) -> Int[Tensor, "N"]:
     """`number` token ids, drawn independently of each other with the probabilities of `sampling_distribution`.
 
-    The same seed gives the same ids, and another seed gives others. How they are drawn is the implementation's own
-    business: no two libraries draw the same, so only what is drawn how often can be told right from wrong.
+    The same seed gives the same ids, and another seed gives others that say nothing of them; seeds are integers from 0 to
+    2^31 - 1. How ids are drawn is the implementation's own business: no two libraries draw the same, so only what is drawn
+    how often can be told right from wrong. Their integers may be of any size.
     """
     probabilities = sampling_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
     drawn = torch.rand(number, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -131,7 +136,8 @@ def greedy_decode(
 
     `eos_id` ends a sequence when it is generated, be it in the prompt or not, and is kept; from there on stands `pad_id`,
     which otherwise is a token like any other. `attention_mask` is True at tokens and False at padding, which stands on the
-    left, is never attended to, and has no part in counting positions.
+    left, is never attended to, and has no part in counting positions. The last token is not read: T + N - 1 positions are
+    enough. Which of equally probable tokens is taken is open.
     """
     ids, visible = token_ids, _all_tokens(token_ids, attention_mask)
     ended = torch.zeros(len(ids), dtype=torch.bool)
@@ -189,8 +195,10 @@ def beam_search(
     step the `num_beams` best of those under way, by log P, are continued by every token. Of these continuations, ranked
     by log P, those among the first `num_beams` that end are kept as complete, and the first `num_beams` that do not end
     are under way. Nothing stops the search but `max_new_tokens`, so a longer hypothesis may win late. The length
-    penalty is that of libraries, a plain power, and not ((5 + |Y|) / 6)^alpha of Wu et al.; the other options are those
-    of `greedy_decode`. Raises ValueError where `num_beams` is below 1.
+    penalty is that of libraries, a plain power, and not ((5 + |Y|) / 6)^alpha of Wu et al.; below 0 it favours what is
+    short. The other options are those of `greedy_decode`, and so are the positions that are read. Searches that keep
+    every end, or let what is complete take the place of what is under way, are correct too: only what all of these find
+    is judged. Raises ValueError where `num_beams` is below 1.
     """
     if num_beams < 1:
         raise ValueError(f"num_beams must be at least 1, got {num_beams!r}")

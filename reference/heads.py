@@ -91,7 +91,8 @@ def best_span(
 
     `allowed` is True at the tokens of the passage and leaves at least one span in every row; a span may reach across
     a token that is not. With `no_answer` the result is (0, 0) where S_0 + E_0, [CLS]'s, is more than the highest sum plus
-    `threshold`, whether [CLS] is allowed or not. Of two spans with one sum any may be given. Raises ValueError for a
+    `threshold`, whether [CLS] is allowed or not; where it is just as much there is an answer. Sums are compared in the
+    dtype of the logits. Of two spans with one sum any may be given. Raises ValueError for a
     `max_length` below 1.
     """
     if max_length < 1:

@@ -22,7 +22,7 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     r"""L = -1/N sum_n sum_v q_n(v) log p_n(v), p = softmax(logits), q(v) = (1 - e) [v = label] + e / V.
 
-    The sum goes over the N positions whose label is not `ignore_id`, all others have no part in it; e is
+    The sum goes over the N positions whose label is not `ignore_id` (IGNORED is -100), all others have no part in it; e is
     `label_smoothing`, whose mass goes to all V words, the label among them. In nats. The mean over no positions is
     0 / 0, NaN. Raises ValueError where there is not one label for each row of logits, RuntimeError for labels that are
     neither words nor `ignore_id`.
@@ -51,7 +51,7 @@ def language_modelling_loss(
 def masked_language_modelling_loss(
     logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"], *, ignore_id: int = IGNORED
 ) -> Float[Tensor, ""]:
-    r"""L = -1/N sum_t log p_t(label_t) over the N positions of the batch whose label is not `ignore_id`.
+    r"""L = -1/N sum_t log p_t(label_t) over the N positions of the batch whose label is not `ignore_id`; IGNORED is -100.
 
     The logits at a position predict the word at that very position. Elsewhere nothing is predicted.
     """
@@ -79,8 +79,8 @@ def distillation_loss(
     r"""L = alpha T^2 KL(p || q) + (1 - alpha) CE(student, labels), p = softmax(teacher / T), q = softmax(student / T).
 
     T is `temperature`; KL(p || q) = sum_v p(v) (log p(v) - log q(v)) is summed over words, and both terms are means over
-    tokens. The cross-entropy with the true labels is at temperature 1. T^2 keeps the size of the soft term's gradient.
-    The teacher is a constant: the gradient by its logits is zero.
+    tokens. The cross-entropy with the true labels is at temperature 1; every token has a label, which is a word. T^2 keeps
+    the size of the soft term's gradient. The teacher is a constant: the gradient by its logits is zero.
     """
     return _distillation(student_logits, teacher_logits.detach(), labels, temperature, alpha)
 
@@ -91,7 +91,8 @@ def accumulated_loss(
 ) -> Float[Tensor, ""]:
     r"""L = sum_n sum_t loss_{n, t} / sum_n (number of labels in micro-batch n): N micro-batches count as one batch.
 
-    Each labelled token weighs the same whatever micro-batch it is in, which in the mean of the N means it does not.
+    A label is not `ignore_id`, and IGNORED is -100. Each labelled token weighs the same whatever micro-batch it is in,
+    which in the mean of the N means it does not.
     """
     counts = [(labels[n] != ignore_id).sum() for n in range(len(labels))]
     totals = [_losses(logits[n], labels[n], ignore_id, 0.0)[0].sum() for n in range(len(labels))]
@@ -117,8 +118,9 @@ def mask_tokens(
 
     A token is chosen where it is not `special` and `choice` < `probability`. Of the chosen, those with `replacement` <
     0.8 become `mask_id`, those below 0.9 the token of `random_ids`, the rest stay as they are. The label is the original
-    token wherever one was chosen, also where it stays, and `ignore_id` elsewhere. `choice` and `replacement` are uniform
-    in [0, 1), `random_ids` uniform over the vocabulary.
+    token wherever one was chosen, also where it stays, and `ignore_id` elsewhere; IGNORED is -100. `choice` and
+    `replacement` are uniform in [0, 1), `random_ids` uniform over the vocabulary. Draws that rounding may carry over a
+    threshold are not judged.
     """
     chosen = ~special & (choice < probability)  # B T
     randomized = torch.where(chosen & (replacement < 0.9), random_ids, token_ids)  # B T
@@ -139,8 +141,10 @@ def mask_tokens_at_random(
 ) -> Int[Tensor, "2 B T"]:
     r"""`mask_tokens` with draws of the implementation's own, each position's its own: inputs and labels.
 
-    A random token is any of the `vocab_size` ids. `seed` decides on all draws. Which they are is free; how often each
-    of them comes is judged, at six standard deviations.
+    A random token is any of the `vocab_size` ids. `seed`, from 0 to 2^31 - 1, decides on all draws; those of another seed
+    are independent of them, also those for other sequences. Which they are is free; how often each of them comes is
+    judged, at six standard deviations. The number of chosen tokens may be the same in all sequences, as in BERT's
+    published code. IGNORED is -100.
     """
     generator = torch.Generator().manual_seed(seed)
     choice, replacement = torch.rand((2, *token_ids.shape), generator=generator, dtype=torch.float64)  # B T
@@ -164,8 +168,9 @@ def span_corruption(
     r"""T5's corruption: row 0 is the input and row 1 the target, each ended by `eos_id` and filled up with -1.
 
     A span is a run of noise that no further noise touches. The i-th, i = 0, 1, ..., is replaced in the input by one
-    sentinel, `first_sentinel_id` - i: sentinels count down. In the target each span follows its sentinel, and one more
-    sentinel, the next one down, comes after the last span.
+    sentinel, `first_sentinel_id` - i: sentinels count down, however many there are. In the target each span follows its
+    sentinel, and one more sentinel, the next one down, comes after the last span, or alone where there is no noise. No
+    sentinel is below 0.
     """
     tokens, noisy = token_ids.tolist(), noise.tolist()
     kept: list[int] = []
@@ -185,10 +190,11 @@ def span_corruption(
 def span_noise_mask(length: int, *, density: float = 0.15, mean_span: float = 3.0, seed: int) -> Bool[Tensor, "T"]:
     r"""Which tokens are noise: n = round(`length` density) of them in k = round(n / mean_span) spans, both at least 1.
 
-    The mask begins with a token that is kept, of which there is at least one, and ends with noise; kept and noise
-    alternate in k spans each. Every way to cut n tokens of noise, and `length` - n others, into k spans of one token or
-    more is as likely as any other. `seed` decides on all draws, which are free. Raises ValueError below two tokens and
-    where fewer tokens are kept than there are spans.
+    One token is kept at least: n is no more than `length` - 1. Which way a half is rounded is free. The mask begins with a
+    token that is kept and ends with noise; kept and noise alternate in k spans each. Every way to cut n tokens of noise
+    into k spans of one token or more is as likely as any other, and so is every way to cut the `length` - n others,
+    whatever the cut of the noise is. `seed`, from 0 to 2^31 - 1, decides on all draws, which are free, and other seeds give
+    other draws. Raises ValueError below two tokens and where fewer tokens are kept than there are spans.
     """
     if length < 2:
         raise ValueError(f"one token is kept and one is noise: a length of {length} is too short")

@@ -1,6 +1,7 @@
 """Optimization: Adam and AdamW, learning-rate schedules, clipping by the global norm, steps under a loss scale.
 
-N is the number of steps. Every call starts anew, with all state at zero.
+N is the number of steps. Every call starts anew, with all state at zero. Judged are float64 and float32 alone, in which
+training in mixed precision keeps parameters and moments too; nothing is said of steps in narrower dtypes.
 """
 
 import math
@@ -22,7 +23,7 @@ def adam_direction(
 
     m_t = beta_1 m_{t-1} + (1 - beta_1) g_t and v_t = beta_2 v_{t-1} + (1 - beta_2) g_t^2, both zero at t = 0, element by
     element. `gradients` are g_1 to g_N of one parameter of any shape; the result is what each of N steps subtracts, a
-    learning rate apart. Raises ValueError for betas outside [0, 1).
+    learning rate apart. Gradients whose squares overflow their dtype are not judged. Raises ValueError for betas outside [0, 1).
     """
     if not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"betas must be at least 0 and below 1, got {betas}")
@@ -211,7 +212,8 @@ def clip_by_global_norm(
     r"""g min(1, max_norm / ||g||), g being the gradients of all parameters together, here of three of any shapes.
 
     The norm is the Euclidean one over every entry of all three. The result is the clipped gradients, flattened in C
-    order and put behind each other. Gradients of nothing but zeros stay zeros.
+    order and put behind each other. Gradients of nothing but zeros stay zeros; those whose squares, or the sum of which,
+    overflow their dtype are not judged. One tensor that is given twice is two gradients.
     """
     gradient = torch.cat([first.flatten(), second.flatten(), third.flatten()])  # K
     norm = torch.sqrt((gradient * gradient).sum())
@@ -243,7 +245,7 @@ def loss_scaled_steps(
     `gradients` are those of the loss itself; what a step is given is s g. Where an entry of it is infinite or NaN, the
     step is skipped and s becomes s `backoff_factor`. Else it is divided by s, then clipped by `max_norm` where that is
     given, and then a step is made; after `growth_interval` such steps in a row s becomes s `growth_factor`, and the count
-    starts anew. Row n is s after step n, and behind it the parameter, flattened in C order.
+    starts anew. s has no bounds. Row n is s after step n, and behind it the parameter, flattened in C order.
     """
     scale, count = parameter.new_full((), initial_scale), torch.zeros((), dtype=torch.int64)
     none, rows = parameter.new_zeros(0), []

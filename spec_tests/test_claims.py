@@ -13,6 +13,7 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -32,14 +33,14 @@ from transpec.spec_tests.runs import claims as measured
 
 
 @must("claims.rnn-equation", "Elman 1990, Finding structure in time")
-@cases(claims.rnn_by_hand, claims.rnns, claims.drawn_rnn)
+@cases(claims.rnn_by_hand, claims.rnns, claims.long[:1], claims.drawn_rnn)
 def test_rnn_equation(implementation, case):
     """h_t = tanh(x_t W_x + h_{t-1} W_h + b) from h_0 = 0 on; the result is every state."""
     assert_conforms(implementation, case)
 
 
 @must("claims.lstm-equation", "Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate")
-@cases(claims.lstm_by_hand, claims.lstms, claims.kept, claims.drawn_lstm)
+@cases(claims.lstm_by_hand, claims.lstms, claims.long[1:], claims.kept, claims.drawn_lstm)
 def test_lstm_equation(implementation, case):
     """c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t) from zeros on; the result is every h_t."""
     assert_conforms(implementation, case)
@@ -48,7 +49,7 @@ def test_lstm_equation(implementation, case):
 @must("claims.convolution-equation", "van den Oord et al. 2016, section 2.1; Kalchbrenner et al. 2016, section 3")
 @cases(claims.convolution_by_hand, claims.convolutions, claims.drawn_convolutions)
 def test_convolution_equation(implementation, case):
-    """Each layer is relu(sum_j x[t + (j - left) dilation] W[j] + b), zeros standing outside the sequence."""
+    """Each layer is relu(sum_j x[t + j dilation - left] W[j] + b), zeros standing outside the sequence."""
     assert_conforms(implementation, case)
 
 
@@ -125,6 +126,7 @@ def test_inputs_untouched(implementation, case):
 @cases(claims.everything)
 def test_no_memory(implementation, case):
     """A call starts from zeros and not from the state of the call before, and changes no result that was kept."""
+    assert_remembers_nothing(implementation, case, with_other_numbers(case))
     assert_no_memory(implementation, case, [with_other_numbers(case)])
 
 

@@ -6,7 +6,9 @@ judged by how often they come, at six standard deviations.
 
 import torch
 
+from transpec.implementations import WrongResult
 from transpec.judgement import (
+    NonConformance,
     Observation,
     assert_conforms,
     assert_contract,
@@ -15,10 +17,13 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
     compare,
+    cotangent,
+    gradient_budgets,
     oracle,
     output_of,
 )
@@ -27,11 +32,34 @@ from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import decoding
 
 
+def result_of(call, case):
+    """What a call gives, which fails where it is nothing that can be read."""
+    try:
+        return call()
+    except WrongResult as error:
+        raise NonConformance(str(error), case) from None
+
+
+def ids_of(implementation, case):
+    """The ids that are drawn, as many as asked for: integers of any size."""
+    ids, number = result_of(lambda: implementation.call(case), case), case.options["number"]
+    if ids.shape != (number,):
+        raise NonConformance(f"output has the shape {tuple(ids.shape)}, should have {(number,)}", case)
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        given = str(ids.dtype).removeprefix("torch.")
+        raise NonConformance(f"output has the dtype {given}, should have one of integers", case)
+    return ids.long()
+
+
+def observed_of(case, ids):
+    """What diagnosis is to look at: not a few draws, which many mistakes give by chance."""
+    return (Observation(case, {"": ids}),) if len(ids) >= decoding.TELLING else ()
+
+
 def assert_frequencies(implementation, case, ids, draws, probabilities, what):
     """Draws, of `ids` or of pairs of them, are as frequent as independent ones of these probabilities, within six sigma."""
     counted, allowed = decoding.frequencies(draws, len(probabilities)), decoding.six_sigma(probabilities, len(draws))
-    observed = (Observation(case, {"": ids}),)
-    compare(implementation, case, counted, probabilities, allowed, what=what, observed=observed)
+    compare(implementation, case, counted, probabilities, allowed, what=what, observed=observed_of(case, ids))
 
 
 # --- From logits ------------------------------------------------------------------------------------------------------
@@ -68,6 +96,19 @@ def test_top_k_number(implementation, case):
     assert_derived(implementation, case, result, left, wanted, torch.zeros_like(left), "logits that stay")
 
 
+@must("decoding.top-k-ties", "the contract: which of equals stay is open")
+@cases(decoding.top_k_ties)
+def test_top_k_ties(implementation, case):
+    """Where logits tie with the k-th, all above it stay, none below it, and so many that tie that k or more stay."""
+    result, given, k = output_of(implementation, case), case.tensors[0].double(), case.options["k"]
+    lowest, none, observed = given.topk(k).values[..., -1:], torch.zeros(()), (Observation(case, {"": result}),)
+    stays = (given > lowest) | ((given == lowest) & (result > -torch.inf))
+    wanted = torch.where(stays, given, -torch.inf)
+    compare(implementation, case, result, wanted, none.expand(given.shape), observed=observed)
+    few = (k - stays.sum(-1)).clamp_min(0).double()
+    compare(implementation, case, few, torch.zeros_like(few), none, what="logits too few", observed=observed)
+
+
 @must("decoding.top-k-of-all", "the contract: with k of V or more nothing is filtered")
 @cases(decoding.top_k_of_all)
 def test_top_k_of_all(implementation, case):
@@ -90,6 +131,19 @@ def test_top_p_reaches_p(implementation, case):
     mass = decoding.softmax(given).masked_fill(result == -torch.inf, 0.0).sum(-1)
     p, off = torch.full_like(mass, case.options["p"]), torch.full_like(mass, 1e-6)
     assert_derived(implementation, case, result, torch.minimum(mass, p), p, off, "probability that stays, up to p")
+
+
+@must("decoding.top-p-ties", "Holtzman et al. 2020, section 3.1, equation 2: the smallest set")
+@cases(decoding.top_p_ties)
+def test_top_p_ties(implementation, case):
+    """Of equally probable tokens no more stay than it takes to reach p, whichever they are."""
+    result, right = output_of(implementation, case), oracle(case)
+    kept, wanted = result.double().sort(-1, descending=True).values, right.sort(-1, descending=True).values
+    allowed, observed = budget_of(implementation, case), (Observation(case, {"": result}),)
+    compare(implementation, case, kept, wanted, allowed, what="what stays, in order", observed=observed)
+    given = case.tensors[0].double()
+    put = torch.where(result == -torch.inf, result.double(), given)
+    compare(implementation, case, result, put, allowed, observed=observed)
 
 
 @must("decoding.top-p-of-all", "Holtzman et al. 2020, section 3.1, equation 2")
@@ -181,6 +235,17 @@ def test_gradients(implementation, case):
     assert_gradients_conform(implementation, case)
 
 
+@must("decoding.tied-gradients", "the equations, differentiated")
+@cases(decoding.top_k_ties, decoding.top_p_ties)
+def test_tied_gradients(implementation, case):
+    """Of logits that tie, those that stay pass their gradients on and no others."""
+    given = cotangent(case)
+    result, found = result_of(lambda: implementation.gradients(case, given), case)
+    result = output_of(implementation, case) if result is None else result
+    wanted = {"logits": torch.where(result == -torch.inf, 0.0, given.double())}
+    compare(implementation, case, found, wanted, gradient_budgets(case))
+
+
 # --- Sampling ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +253,7 @@ def test_gradients(implementation, case):
 @cases(decoding.draws, decoding.draws_of_one)
 def test_sample_equation(implementation, case):
     """Among many draws every word is as frequent as its probability says, and a filtered word is never drawn."""
-    ids, probabilities = output_of(implementation, case), oracle(decoding.distribution_of(case))
+    ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
     assert_frequencies(implementation, case, ids, ids, probabilities, "frequency")
 
 
@@ -196,7 +261,7 @@ def test_sample_equation(implementation, case):
 @cases(decoding.draws_alone, decoding.draws_by_seed)
 def test_sample_words(implementation, case):
     """There are as many ids as were asked for, each of a word that has a probability."""
-    ids, probabilities = output_of(implementation, case), oracle(decoding.distribution_of(case))
+    ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
     known = ids.clamp(0, len(probabilities) - 1)
     possible = ((known == ids) & (probabilities[known] > 0)).double()
     compare(
@@ -208,36 +273,79 @@ def test_sample_words(implementation, case):
 @must("decoding.sample-independent", "the contract: draws are independent of each other")
 @cases(decoding.draws_in_pairs)
 def test_sample_independent(implementation, case):
-    """Neighbouring draws, and draws half of all apart, come together as often as independent ones do."""
-    ids, probabilities = output_of(implementation, case), oracle(decoding.distribution_of(case))
+    """Neighbouring draws, and draws half of all apart, come together as often as independent ones do; none are correlated."""
+    ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
     words, half = len(probabilities), len(ids) // 2
     pairs = (probabilities.unsqueeze(-1) * probabilities).flatten()
     assert_frequencies(implementation, case, ids, ids[0::2] * words + ids[1::2], pairs, "frequency of neighbours")
     assert_frequencies(implementation, case, ids, ids[:half] * words + ids[half:], pairs, "frequency of pairs")
+    drawn = decoding.standardized(ids, probabilities)
+    apart, mirrored = decoding.correlations(drawn, drawn)[: len(ids)], decoding.correlations(drawn, drawn.flip(0))
+    apart[0] = 0.0  # a draw and itself
+    observed, allowed = (Observation(case, {"": ids}),), decoding.eight_sigma(len(ids))
+    what = "correlation of draws so many apart", "correlation of draws and those in reverse so many apart"
+    compare(implementation, case, apart, torch.zeros_like(apart), allowed, what=what[0], observed=observed)
+    # There every pair counts twice.
+    compare(implementation, case, mirrored, torch.zeros_like(mirrored), 2 * allowed, what=what[1], observed=observed)
+
+
+@must("decoding.sample-few", "the contract: draws are independent of each other")
+@cases(decoding.draws_of_many_seeds[2:])
+def test_sample_few(implementation, case):
+    """However few are drawn, two draws of a call are alike as often as independent ones: in all calls, not in each."""
+    every = torch.stack([ids_of(implementation, each) for each in decoding.of_many_seeds(case)])
+    found, wanted, allowed = decoding.alike(every, len(case.tensors[0]))
+    observed = observed_of(case, every[case.options["seed"]])
+    compare(implementation, case, found, wanted, allowed, what="pairs that are alike, of one", observed=observed)
+
+
+@must("decoding.sample-first-draws", "the contract of seed")
+@cases(decoding.draws_of_many_seeds[:2])
+def test_sample_first_draws(implementation, case):
+    """The first draws of many seeds are as frequent as their probabilities say, and say nothing of those of the next seed."""
+    every = torch.stack([ids_of(implementation, each) for each in decoding.of_many_seeds(case)])
+    probabilities, first = oracle(decoding.distribution_of(case)), every[:, 0]
+    same, words = (every[1:] == every[:-1]).long().flatten(), len(probabilities)
+    wanted = torch.tensor([1 - 1 / words, 1 / words], dtype=torch.float64)
+    assert_frequencies(implementation, case, every[1], same, wanted, "frequency of unlike and like draws of two seeds")
+    assert_frequencies(implementation, case, every[1], first, probabilities, "frequency of first draws")
 
 
 @must("decoding.sample-seed", "the contract of seed")
 @cases(decoding.draws_by_seed)
 def test_sample_seed(implementation, case):
     """The same seed gives the same ids, whatever was drawn in between, and another seed gives other ids."""
-    ids, other = output_of(implementation, case), output_of(implementation, case.changed("another seed", seed=2))
-    again = output_of(implementation, case)
-    observed, none = (Observation(case, {"": again}), Observation(case, {"": other})), torch.zeros(())
-    compare(implementation, case, again, ids, none, what="draw of the same seed", observed=observed)
-    differs = (ids != other).any().double()
-    compare(
-        implementation, case, differs, torch.ones(()), none, what="whether another seed gives others", observed=observed
+    ids, others = ids_of(implementation, case), decoding.other_seeds(case)
+    drawn = [ids_of(implementation, other) for other in others]
+    again, none = ids_of(implementation, case), torch.zeros(())
+    observed = tuple(
+        Observation(*pair) for pair in zip((case, *others), ({"": each} for each in (again, *drawn)), strict=True)
     )
+    compare(implementation, case, again, ids, none, what="draw of the same seed", observed=observed)
+    differs = torch.stack([(ids != other).any() for other in drawn]).double()
+    what = "whether another seed gives others"
+    compare(implementation, case, differs, torch.ones_like(differs), none, what=what, observed=observed)
 
 
 @must("decoding.sample-seeds-independent", "the contract of seed")
 @cases(decoding.draws_in_pairs)
 def test_sample_seeds_independent(implementation, case):
-    """Draws of one seed say nothing of those of another."""
-    ids, probabilities = output_of(implementation, case), oracle(decoding.distribution_of(case))
-    other = output_of(implementation, case.changed("another seed", seed=2))
+    """Draws of one seed say nothing of those of another, at the same place or elsewhere."""
+    ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
+    other = ids_of(implementation, decoding.other_seeds(case)[0])
     pairs, words = (probabilities.unsqueeze(-1) * probabilities).flatten(), len(probabilities)
     assert_frequencies(implementation, case, ids, ids * words + other, pairs, "frequency of pairs of two seeds")
+    apart = decoding.correlations(*(decoding.standardized(each, probabilities) for each in (ids, other)))
+    what, allowed = "correlation of draws of two seeds so many apart", decoding.eight_sigma(len(ids))
+    compare(
+        implementation,
+        case,
+        apart,
+        torch.zeros_like(apart),
+        allowed,
+        what=what,
+        observed=(Observation(case, {"": ids}),),
+    )
 
 
 # --- Greedy -----------------------------------------------------------------------------------------------------------
@@ -384,9 +492,7 @@ def test_batch_independence(implementation, case):
 @cases(decoding.strided)
 def test_layouts(implementation, case):
     """Transposed, sliced and expanded logits, ids and masks give what their contiguous copies give."""
-    assert_contract(implementation, case) if case.operation is decoding.sample else assert_conforms(
-        implementation, case
-    )
+    ids_of(implementation, case) if case.operation is decoding.sample else assert_conforms(implementation, case)
 
 
 @must("decoding.inputs-untouched", "the contract: inputs and weights are left as they are")
@@ -400,14 +506,16 @@ def test_inputs_untouched(implementation, case):
 @cases([case for case in decoding.every_operation if case.operation is not decoding.sample])
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
-    assert_no_memory(implementation, case, decoding.others_than(case))
+    others = decoding.others_than(case)
+    assert_no_memory(implementation, case, others)
+    assert_remembers_nothing(implementation, case, others[0])
 
 
 @must("decoding.dtype-and-shape", "the contract: filtered logits have the logits' shape and dtype; ids are integers")
 @cases(decoding.on_logits, decoding.every_operation, decoding.draws_alone)
 def test_dtype_and_shape(implementation, case):
     """Logits and probabilities have the shape and dtype of the logits; ids are integers in the shape asked for."""
-    assert_contract(implementation, case)
+    ids_of(implementation, case) if case.operation is decoding.sample else assert_contract(implementation, case)
 
 
 @should("decoding.batch-of-zero", "the contract: a batch of 0 is allowed")
@@ -434,5 +542,5 @@ def test_bad_options(implementation, case):
 @should("decoding.out-of-range", "the contract: what the tables do not have is refused")
 @cases(decoding.out_of_range)
 def test_out_of_range(implementation, case):
-    """Ids beyond the vocabulary, and more tokens than a model has positions, raise with a message."""
+    """Ids beyond the vocabulary, and more tokens to be read than a model has positions, raise with a message."""
     assert_refuses(implementation, case)

@@ -10,6 +10,7 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -201,6 +202,7 @@ def test_inputs_untouched(implementation, case):
 @cases(heads.small[1], heads.exact_calls)
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
+    assert_remembers_nothing(implementation, case, heads.others_than(case)[0])
     assert_no_memory(implementation, case, heads.others_than(case))
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from transpec.judgement import (
+    NonConformance,
     assert_conforms,
     assert_contract,
     assert_derived,
@@ -28,6 +29,17 @@ BERT = "Devlin et al. 2019, appendix A.1"
 def assert_counts(implementation, case, result, found, expected, what):
     """What was counted in a result is exactly what it should be."""
     assert_derived(implementation, case, result, found, expected, torch.zeros(expected.shape), what)
+
+
+def results_of_both(implementation, case, other):
+    """The results of two calls, the second of which has changed nothing in the first."""
+    kept = implementation.keep(case)
+    first, second = kept().clone(), output_of(implementation, other)
+    if not torch.equal(first, kept()):
+        raise NonConformance(
+            "a result that was kept was changed by a later call; results must have memory of their own", case
+        )
+    return first, second
 
 
 # --- Cross-entropy ----------------------------------------------------------------------------------------------------
@@ -334,11 +346,11 @@ def test_masked_language_modelling_at_random_independence(implementation, case):
 @must("objectives.masked-language-modelling-at-random-seed", "the contract of seed")
 @cases(objectives.many_draws)
 def test_masked_language_modelling_at_random_seed(implementation, case):
-    """Another seed gives independent draws and the same seed the same ones, whatever was called in between."""
-    other = objectives.with_another_seed(case)
-    first, second = output_of(implementation, case), output_of(implementation, other)
-    assert_derived(implementation, other, second, *objectives.agreement(case, first, second), "chosen by both seeds")
+    """Another seed gives draws independent of these, also for other sequences; the same seed the same ones at any time."""
     assert_identical(implementation, case, case)
+    other = objectives.with_another_seed(case)
+    first, second = results_of_both(implementation, case, other)
+    assert_derived(implementation, other, second, *objectives.agreement(case, first, second), "chosen by both seeds")
 
 
 # --- Span corruption --------------------------------------------------------------------------------------------------
@@ -398,19 +410,23 @@ def test_span_corruption_noise_mask_equation(implementation, case):
 )
 @cases(objectives.long_masks)
 def test_span_corruption_noise_mask_lengths(implementation, case):
-    """Every way to cut noise into spans, and text into the gaps between them, is as likely as any other."""
+    """Every way to cut noise into spans, and text into the gaps between them, is as likely as any other, whatever the other is."""
     mask = output_of(implementation, case)
     assert_derived(implementation, case, mask, *objectives.shares_of_lengths(mask), "runs of length one, two")
+    assert_derived(implementation, case, mask, *objectives.likeness(mask, mask), "correlation of spans and gaps")
 
 
 @must("objectives.span-corruption-noise-mask-seed", "the contract of seed")
 @cases(objectives.long_masks)
 def test_span_corruption_noise_mask_seed(implementation, case):
     """Another seed gives an independent mask and the same seed the same one, whatever was called in between."""
-    other = objectives.with_another_seed(case)
-    first, second = output_of(implementation, case), output_of(implementation, other)
-    assert_derived(implementation, other, second, *objectives.overlap(case, first, second), "noise under both seeds")
     assert_identical(implementation, case, case)
+    other = objectives.with_another_seed(case)
+    first, second = results_of_both(implementation, case, other)
+    assert_derived(implementation, other, second, *objectives.overlap(case, first, second), "noise under both seeds")
+    for noise, kept in ((first, second), (second, first)):
+        likeness = objectives.likeness(noise, kept)
+        assert_derived(implementation, other, second, *likeness, "correlation of spans and gaps of two seeds")
 
 
 # --- Text to text -----------------------------------------------------------------------------------------------------

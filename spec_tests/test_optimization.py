@@ -9,6 +9,7 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -331,6 +332,7 @@ def test_inputs_untouched(implementation, case):
 @cases(optimization.every_operation)
 def test_no_memory(implementation, case):
     """Every call starts anew: no moment, count or scale is left from the calls before, and no result is changed later."""
+    assert_remembers_nothing(implementation, case, optimization.others_than(case)[0])
     assert_no_memory(implementation, case, optimization.others_than(case))
 
 

@@ -130,9 +130,10 @@ def test_logits_warpers(case):
     }
     ((name, value),) = case.options.items()
     rows = given.reshape(-1, given.shape[-1])
-    torch.testing.assert_close(
-        warper[name](value)(None, rows.clone()).view(given.shape), oracle(case), rtol=1e-12, atol=1e-12
-    )
+    theirs, ours = warper[name](value)(None, rows.clone()).view(given.shape), oracle(case)
+    if case.origin in decoding.top_p_ties:  # which of equals stay is open
+        theirs, ours = theirs.sort(-1).values, ours.sort(-1).values
+    torch.testing.assert_close(theirs, ours, rtol=1e-12, atol=1e-12)
 
 
 @each("repetition_penalized")

@@ -81,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     listing = commands.add_parser("list", help="list operations, requirements, profiles, faults or implementations")
     listing.add_argument(
-        "what", nargs="?", default="all", choices=["all", "operations", "requirements", "profiles", "faults", "implementations"]
+        "what",
+        nargs="?",
+        default="all",
+        choices=["all", "operations", "requirements", "profiles", "faults", "implementations"],
     )
     spec = commands.add_parser("spec", help="print the specification as Markdown")
     spec.add_argument("--faults", action="store_true", help="the catalogue of faults instead")

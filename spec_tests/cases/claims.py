@@ -96,12 +96,13 @@ def _recurrent(make: Callable[..., Case]) -> list[Case]:
         make("17 positions", T=17, B=1, size=1.2),
         make("33 positions", T=33, M=2, F=3, size=1.0, dtypes=WIDE),
         make("65 positions", T=65, B=1, M=2, F=5, size=0.9, dtypes=WIDE),
-        make("a wide state", T=3, M=7, F=33, dtypes=WIDE),
+        make("a wide state", T=3, M=7, F=67, dtypes=WIDE),
         make("many sequences", B=33, T=3, M=2, F=3, dtypes=WIDE),
     ]
 
 
 rnns, lstms = _recurrent(elman), _recurrent(gated)
+long = [make("261 positions", T=261, B=1, M=2, F=2, size=0.9, dtypes=WIDE) for make in (elman, gated)]
 
 
 def loud(case: Case) -> Case:
@@ -138,19 +139,19 @@ convolutions = [
     convolving("three layers, dilated", 3, 4, 2, 5, T=11, dilation_base=2, dtypes=WIDE),
     convolving("three layers, dilated, causal", 3, 4, 2, 5, T=11, dilation_base=2, causal=True, dtypes=WIDE),
     convolving("two layers, dilated by three", 2, 3, 4, T=13, dilation_base=3, dtypes=WIDE),
-    convolving("a kernel of one", 3, 4, 5, K=1),
+    convolving("a kernel of one", 67, 4, 5, K=1),
     convolving("an even kernel", 3, 4, K=2),
     convolving("an even kernel, causal", 3, 4, K=2, causal=True),
     convolving("a kernel of four, dilated", 3, 4, 2, K=4, T=9, dilation_base=2, dtypes=WIDE),
-    convolving("a kernel of five", 2, 3, K=5, T=7),
-    convolving("kernels of unlike size", 2, 3, 4, K=(3, 5), T=7, dtypes=WIDE),
+    convolving("a kernel of nine", 2, 3, K=9, T=13),
+    convolving("five kernels of unlike size", 2, 3, 4, 3, 2, 3, K=(3, 5, 1, 2, 4), T=7, dtypes=WIDE),
     convolving("a kernel longer than the sequence", 2, 3, K=7, T=3),
     convolving("a kernel longer than the sequence, causal", 2, 3, K=7, T=3, causal=True),
     convolving("one position", 3, 4, T=1),
     convolving("one position, causal", 3, 4, T=1, causal=True),
     convolving("a batch of one", 3, 4, 3, B=1),
     convolving("every size 4", 4, 4, 4, B=4, T=4, K=4, dtypes=WIDE),
-    convolving("17 positions", 3, 4, 2, B=1, T=17, dtypes=WIDE),
+    convolving("131 positions", 3, 4, 2, B=1, T=131, dtypes=WIDE),
     convolving("65 positions, dilated, causal", 2, 3, 2, 3, B=1, T=65, dilation_base=4, causal=True, dtypes=WIDE),
     convolving("many sequences", 2, 3, B=33, T=4, dtypes=WIDE),
 ]

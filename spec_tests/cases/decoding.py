@@ -33,6 +33,7 @@ from transpec.spec_tests.cases import t5 as of_t5
 from transpec.spec_tests.cases.models import real
 
 MARGIN = 1e-3  # between what is chosen and what is not, in logits, log-probabilities and sums of probabilities
+TWIN = 1.001
 WIDE_MARGIN = 0.04  # the same where 16 bits are to see it
 
 
@@ -107,11 +108,11 @@ temperatures = [
     temperature("temperature 0.5", GENERIC, 0.5),
     temperature("temperature 0.7, one row", logits("row", 5), 0.7),
     temperature("temperature 1.3, three axes", logits("three axes", 2, 3, 5), 1.3),
-    temperature("temperature 0.1", logits("sharp", 2, 11), 0.1),
+    temperature("temperature 0.001", logits("sharp", 2, 11), 0.001),
     temperature("temperature 100", logits("flat", 2, 11), 100.0),
     temperature("temperature 3, an integer", GENERIC, 3),
     temperature("words forbidden", banned(GENERIC, 0, 4), 1.7),
-    temperature("33 words", logits("33 words", 4, 33), 0.9),
+    temperature("300 rows of 33 words", logits("33 words", 300, 33), 0.9),
 ]
 temperature_one = [
     temperature("temperature 1", GENERIC, 1.0),
@@ -130,7 +131,15 @@ top_k = [
     filtering(top_k_filtered, "largest first", GENERIC.sort(-1, descending=True).values, k=3),
     filtering(top_k_filtered, "largest last", GENERIC.sort(-1).values, k=3),
     filtering(top_k_filtered, "the 50 largest of 300", logits("300 words", 2, 300, size=40.0), k=50, dtypes=WIDE),
-    filtering(top_k_filtered, "17 rows", logits("17 rows", 17, 9), k=4),
+    filtering(top_k_filtered, "300 rows", logits("300 rows", 300, 9), k=4),
+    # Steps that float64 sees and float32 does not.
+    filtering(
+        top_k_filtered,
+        "small steps far from zero",
+        torch.tensor([[3.0, 1.0, 5.0, 0.0, 4.0, 2.0]], dtype=torch.float64) / 100 + 1e7,
+        dtypes=("float64",),
+        k=2,
+    ),
 ]
 # What nothing is filtered from; a known fault has to be seen all the same.
 top_k_of_all = [
@@ -140,9 +149,20 @@ top_k_of_all = [
     filtering(top_k_filtered, "more than are not forbidden", banned(GENERIC, 0, 1, 2, 5), k=5),
 ]
 
+TIED = torch.tensor([[1, 0, 0, 0, 2], [3, 3, 3, 3, 3], [-1, 2, 2, -1, 2], [2, 1, 0, 1, -1]], dtype=torch.float64)
+top_k_ties = [
+    *(Case(top_k_filtered, f"{k} of 5, some alike", (TIED,), options={"k": k}) for k in (1, 2, 3, 4)),
+    Case(top_k_filtered, "37 of 100 alike", (torch.zeros(2, 100, dtype=torch.float64),), options={"k": 37}),
+]
+
 NUCLEI = of_probabilities(
     [0.5, 0.26, 0.15, 0.09], [0.09, 0.15, 0.26, 0.5], [0.26, 0.5, 0.09, 0.15], [0.3, 0.28, 0.22, 0.2]
 )
+FIVE = of_probabilities([0.4, 0.28, 0.2, 0.09, 0.03], [0.03, 0.2, 0.4, 0.28, 0.09], [0.09, 0.03, 0.28, 0.4, 0.2])
+NEARLY_FLAT = logits("150 words, nearly flat", 2, 150, size=0.3)  # nuclei of 139
+ALL_BUT_THREE = torch.full((2, 303), -math.inf, dtype=torch.float64)
+ALL_BUT_THREE[0, [7, 290, 150]] = of_probabilities([0.08, 0.9, 0.02])[0]
+ALL_BUT_THREE[1, [0, 1, 302]] = of_probabilities([0.02, 0.08, 0.9])[0]
 top_p = [
     *(filtering(top_p_filtered, f"p {p}", NUCLEI, p=p) for p in (0.05, 0.4, 0.65, 0.7, 0.85)),
     filtering(top_p_filtered, "the example of two", of_probabilities([0.5, 0.41, 0.09]), p=0.86),
@@ -153,7 +173,7 @@ top_p = [
     filtering(top_p_filtered, "p 1e-3", NUCLEI, p=1e-3, dtypes=WIDE),
     filtering(top_p_filtered, "words forbidden", banned(of_probabilities([0.3, 0.1, 0.2, 0.16, 0.24]), 0, 3), p=0.6),
     filtering(top_p_filtered, "p 0.9 of 33 words", logits("33 words", 3, 33), p=0.9, dtypes=WIDE),
-    filtering(top_p_filtered, "p 0.5 of 300 words", logits("300 words p", 2, 300), p=0.5, dtypes=WIDE),
+    filtering(top_p_filtered, "p 0.958 of 150 words", NEARLY_FLAT, p=0.958, dtypes=WIDE),
     filtering(
         top_p_filtered,
         "p 0.995",
@@ -161,11 +181,26 @@ top_p = [
         p=0.995,
         dtypes=WIDE,
     ),
+    filtering(
+        top_p_filtered,
+        "offsets of thousands",
+        NUCLEI + torch.tensor([[1000.0], [-1000.0], [100.0], [3000.0]], dtype=torch.float64),
+        p=0.65,
+        dtypes=WIDE,
+    ),
+    filtering(top_p_filtered, "all but 3 words forbidden", ALL_BUT_THREE, p=0.895, dtypes=WIDE),
+    filtering(top_p_filtered, "299 rows", FIVE.repeat(100, 1)[:299], p=0.6),
 ]
 top_p_of_all = [
     filtering(top_p_filtered, "p 1", NUCLEI, p=1.0),
     filtering(top_p_filtered, "p 1, an integer", NUCLEI, p=1),
     filtering(top_p_filtered, "one word", logits("one word", 3, 1), p=0.3),
+]
+# Sums of equal probabilities that are clear of p: which words stay is open, and how many is not.
+top_p_ties = [
+    filtering(top_p_filtered, "4 words alike", torch.zeros(3, 4, dtype=torch.float64), p=0.3),
+    filtering(top_p_filtered, "some alike", of_probabilities([0.2, 0.4, 0.2, 0.2], [0.2, 0.2, 0.2, 0.4]), p=0.7),
+    filtering(top_p_filtered, "100 words alike", torch.zeros(2, 100, dtype=torch.float64), p=0.305, dtypes=WIDE),
 ]
 
 
@@ -185,15 +220,15 @@ penalties = [
     penalty("all logits positive", logits("positive", 3, 7) + 9, PAST, 1.5),
     penalty("by hand", torch.tensor([[-2.0, 3.0, -1.0, 1.0]], dtype=torch.float64), [[0, 1]], 2.0),
     penalty("one token", GENERIC, PAST[:, :1], 1.3),
-    penalty("one token many times", GENERIC, PAST[:, :1].expand(3, 9), 1.3),
+    penalty("one token 256 times", GENERIC, PAST[:, :1].expand(3, 256), 1.3),
     penalty("every token", GENERIC[:2], torch.arange(7).repeat(2, 1), 1.3),
     penalty("the last token", GENERIC, torch.full((3, 2), 6), 1.3),
     penalty("a batch of one", GENERIC[:1], PAST[:1], 1.3),
     penalty("as many sequences as words", logits("square", 5, 5), integers("square past", 5, 5, 3), 1.4),
     penalty("as many tokens as words", logits("row", 2, 5), integers("row past", 5, 2, 5), 1.4),
     penalty("words forbidden", banned(GENERIC, 0, 4), PAST, 1.4),
-    penalty("17 sequences", logits("17 rows", 17, 9), integers("17 pasts", 9, 17, 4), 1.2),
-    penalty("300 words", logits("300 words", 2, 300, size=40.0), integers("300 past", 300, 2, 40), 1.2),
+    penalty("300 sequences", logits("300 rows", 300, 9), integers("300 pasts", 9, 300, 4), 1.2),
+    penalty("300 words", logits("300 words", 2, 300, size=40.0), integers("300 past", 300, 2, 200), 1.2),
 ]
 nothing_penalized = [
     penalty("penalty 1", GENERIC, PAST, 1.0),
@@ -206,7 +241,6 @@ def distribution(name: str, given: Tensor, dtypes: tuple[str, ...] = EVERY_DTYPE
     return filtering(sampling_distribution, name, given, dtypes, **options)
 
 
-FIVE = of_probabilities([0.4, 0.28, 0.2, 0.09, 0.03], [0.03, 0.2, 0.4, 0.28, 0.09], [0.09, 0.03, 0.28, 0.4, 0.2])
 distributions = [
     distribution("softmax alone", GENERIC),
     distribution("temperature alone", FIVE, temperature=0.6),
@@ -228,6 +262,9 @@ distributions = [
     distribution("words forbidden", banned(FIVE, 1), temperature=1.5, top_k=3),
     distribution("33 words", logits("33 words", 4, 33), temperature=1.5, top_k=20, top_p=0.9, dtypes=WIDE),
     distribution("300 words", logits("300 words p", 2, 300), temperature=0.5, top_k=100, top_p=0.8, dtypes=WIDE),
+    distribution("150 words and top-p alone", NEARLY_FLAT, top_p=0.958, dtypes=WIDE),
+    distribution("all but 3 words forbidden", ALL_BUT_THREE, top_p=0.895, dtypes=WIDE),
+    distribution("299 rows", FIVE.repeat(100, 1)[:299], temperature=1.5, top_p=0.7),
 ]
 far_logits = [
     distribution("an offset of 1000", FIVE + 1000, temperature=0.8, top_k=4, top_p=0.75, dtypes=WIDE),
@@ -236,11 +273,14 @@ far_logits = [
         "logits of 1e4", torch.tensor([[1e4, -1e4, 9998.0, 9999.0]], dtype=torch.float64), top_p=0.8, dtypes=WIDE
     ),
     distribution("a temperature of 0.01", FIVE, temperature=0.01, dtypes=WIDE),
+    distribution("a temperature of 0.001 and logits of its size", FIVE / 1000, temperature=0.001, dtypes=WIDE),
 ]
 
 # --- Sampling ---------------------------------------------------------------------------------------------------------
 
 MANY = 100_000  # draws: six standard deviations of a frequency are then a hundredth at the most
+SEEDS = 300
+TELLING = 40  # draws that a mistake does not give by chance
 
 
 def drawing(name: str, given: Tensor, number: int = MANY, *, seed: int = 1, **options: Any) -> Case:
@@ -269,9 +309,14 @@ draws_by_seed = [
     draws[5],
     drawing("300 draws", ONE, 300),
     drawing("40 draws of 17 words", draws[9].tensors[0], 40),
+    drawing("300 draws, the seed 0", ONE, 300, seed=0),
 ]
 draws_alone = [drawing("one draw", ONE, 1), drawing("two draws", ONE, 2), drawing("as many draws as words", ONE, 5)]
 draws_in_pairs = [draws[0], draws[6], draws[5]]
+draws_of_many_seeds = [
+    drawing(f"{number} of {words} words alike", torch.zeros(words, dtype=torch.float64), number)
+    for number, words in ((1, 400), (1, 2), (2, 50), (3, 2), (100, 100), (1000, 2))
+]
 
 
 def distribution_of(case: Case) -> Case:
@@ -293,6 +338,50 @@ def six_sigma(probabilities: Tensor, number: int) -> Tensor:
     """
     allowed = 6 * (probabilities * (1 - probabilities) / number).sqrt() + 12 / number
     return torch.where(probabilities == 0, 0.0, allowed)
+
+
+def of_many_seeds(case: Case) -> list[Case]:
+    """The same draws of `SEEDS` seeds, from 0 on."""
+    return [case.changed(f"seed {seed}", seed=seed) for seed in range(SEEDS)]
+
+
+def alike(ids: Tensor, words: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How many of the pairs of draws of one call are alike, of one, how many should be, and the six sigma of that.
+
+    `ids` has a row for every call. Words are equally probable: only then are two pairs that share a draw uncorrelated. Few
+    draws have a longer tail than a normal law, and many that of chi squared, for which what is added is enough.
+    """
+    calls, number = ids.shape
+    counts = (ids.unsqueeze(-1) == torch.arange(words)).sum(-2).double()
+    pairs, share = calls * number * (number - 1) / 2, torch.tensor(1 / words, dtype=torch.float64)
+    found = (counts * (counts - 1) / 2).sum() / pairs
+    return found, share, 6 * (share * (1 - share) / pairs).sqrt() + 6 * number / pairs
+
+
+def other_seeds(case: Case) -> list[Case]:
+    """The same draws of the next seed, and of seeds that agree with this one in their lowest bits."""
+    return [case.changed(f"seed {by} on", seed=case.options["seed"] + by) for by in (1, 2**8, 2**16, 2**24)]
+
+
+def standardized(ids: Tensor, probabilities: Tensor) -> Tensor:
+    """Draws as numbers of mean 0 and variance 1."""
+    words = torch.arange(len(probabilities), dtype=torch.float64)
+    mean = (probabilities * words).sum()
+    return (ids - mean) / (probabilities * (words - mean).square()).sum().sqrt()
+
+
+def correlations(first: Tensor, second: Tensor) -> Tensor:
+    """Of standardized draws, the correlation of each of `first` with the one of `second` so many places behind it.
+
+    Places before it stand at the end, as negative indices have them.
+    """
+    spectra = [torch.fft.rfft(each, 2 * len(each)) for each in (first, second)]
+    return torch.fft.irfft(spectra[0].conj() * spectra[1], 2 * len(first)) / len(first)
+
+
+def eight_sigma(number: int) -> Tensor:
+    """Of a correlation: more than six, for the largest of two hundred thousand of them is looked at."""
+    return torch.tensor(8 / math.sqrt(number), dtype=torch.float64)
 
 
 def frequencies(ids: Tensor, words: int) -> Tensor:
@@ -318,7 +407,10 @@ def decoding(
     P: int = 0,
     ids: Any = None,
     lengths: Sequence[int] = (),
+    twins: bool = False,
     norm_first: bool = True,
+    activation: str = "gelu_tanh",
+    eps: float = 1e-5,
     **options: Any,
 ) -> Case:
     """A call that decodes, from prompts of these lengths padded on the left where lengths are given.
@@ -330,12 +422,16 @@ def decoding(
     B = len(lengths) or B
     N = options["max_new_tokens"]
     config = GptConfig(
-        vocab_size=V, d_model=M, d_ff=F, num_heads=H, num_layers=L, max_positions=P or T + N, norm_first=norm_first
+        vocab_size=V, d_model=M, d_ff=F, num_heads=H, num_layers=L, max_positions=P or T + N, norm_first=norm_first,
+        activation=activation, eps=eps,
     )  # fmt: skip
     ids = integers(f"prompts {seed}", V, B, T) if ids is None else torch.as_tensor(ids, dtype=torch.int64)
     if lengths:
         options["attention_mask"] = real(*lengths, width=T, side="left")
-    return Case(operation, name, (ids,), _weights(seed, config), options, WIDE, config=config)
+    weights = _weights(seed, config)
+    if twins:  # of every word of the first half: larger by a thousandth, which 16 bits do not see
+        weights["embeddings.token"][(V + 1) // 2 :] = weights["embeddings.token"][: V // 2] * TWIN
+    return Case(operation, name, (ids,), weights, options, WIDE, config=config)
 
 
 def _weights(seed: int, config: GptConfig) -> dict[str, Tensor]:
@@ -501,7 +597,7 @@ def beams(name: str, seed: int, **options: Any) -> Case:
 greedy_plain = [
     greedy("six new tokens", 20, max_new_tokens=6),
     greedy("post-norm", 22, norm_first=False),
-    greedy("two layers", 23, L=2),
+    greedy("three layers, ReLU and an epsilon of 0.1", 0, L=3, activation="relu", eps=0.1, max_new_tokens=6),
 ]
 greedy_ended = [
     greedy("EOS at the first step, later, and never", 17, max_new_tokens=6, eos_id=3, pad_id=4),
@@ -539,10 +635,17 @@ greedy_sizes = [
     greedy("more sequences than words", 23, B=9, T=2, max_new_tokens=3),
     greedy("the last position is read", 20, P=8),
     greedy("positions to spare", 20, P=30),
-    greedy("33 words", 24, V=33),
+    greedy("300 words", 0, V=300, B=2),
     greedy("one head", 12, H=1, M=6),
     greedy("17 new tokens", 22, B=2, max_new_tokens=17, T=2),
-    greedy("a prompt of 17", 20, B=2, T=17, max_new_tokens=3),
+    greedy("prompts of 140", 0, B=2, T=140, max_new_tokens=3),
+    greedy("words a thousandth apart", 1, twins=True),
+    greedy(
+        "19 prompts of unlike lengths",
+        0,
+        lengths=(5, 3, 1, 4, 2, 5, 1, 3, 2, 4, 1, 5, 3, 2, 1, 4, 5, 2, 3),
+        max_new_tokens=3,
+    ),
 ]
 
 beams_plain = [
@@ -550,7 +653,15 @@ beams_plain = [
     beams("three beams, none greedy", 22),
     beams("two beams, post-norm", 24, num_beams=2, norm_first=False),
     beams("four beams, two layers", 23, num_beams=4, L=2),
-    beams("two beams, six new tokens", 18, num_beams=2, max_new_tokens=6),
+    beams(
+        "three layers, ReLU and an epsilon of 0.1",
+        0,
+        num_beams=2,
+        L=3,
+        activation="relu",
+        eps=0.1,
+        max_new_tokens=6,
+    ),
 ]
 beams_ended = [
     beams("EOS in some sequences", 4, eos_id=3, pad_id=6),
@@ -567,7 +678,7 @@ beams_ended = [
 ]
 # The same weights and prompts under several penalties: the winner is another.
 beams_penalized = [
-    beams(f"length penalty {value:g}, {name}", seed, length_penalty=value, eos_id=eos_id, pad_id=6, **more)
+    beams(f"length penalty {value:g}, {name}", seed, **{"length_penalty": value, "eos_id": eos_id, "pad_id": 6, **more})
     for name, seed, eos_id, values, more in (
         ("mean", 4, 3, (1.0, 2.0), {}),
         ("longer wins late", 3, 0, (0.0, 1.0, -1.0), {}),
@@ -578,6 +689,10 @@ beams_penalized = [
         ("two beams", 29, 5, (1.0, 2.0), {"num_beams": 2}),
         ("prompts longer than what follows", 4, 5, (0.0, 0.5, 1.0), {"T": 7}),
         ("prompts longer than what follows, EOS 0", 2, 0, (0.5, 1.0), {"T": 7}),
+        # A shorter one wins that what is under way, were it as long as can be, seems to be behind.
+        ("the bound of the longest", 61, 2, (-1.0,), {"V": 4, "max_new_tokens": 8, "pad_id": 3}),
+        # The best is not among as many complete ones as there are beams that have the highest log P.
+        ("more complete ones than beams", 133, 1, (1.0,), {"V": 4, "max_new_tokens": 6, "pad_id": 2}),
     )
     for value in values
 ]
@@ -585,7 +700,15 @@ beams_left = [
     beams("prompts of 5, 3 and 1", 20, lengths=(5, 3, 1)),
     beams("prompts of 2, 4 and 3, EOS", 17, lengths=(2, 4, 3), eos_id=3, pad_id=4),
     beams("prompts of 1 and 6, two layers", 23, lengths=(1, 6), L=2, num_beams=2),
-    beams("prompts of unlike lengths and a penalty", 4, lengths=(3, 1, 4), eos_id=5, pad_id=2, length_penalty=1.0),
+    beams(
+        "prompts of unlike lengths and a penalty",
+        4,
+        lengths=(3, 1, 4),
+        eos_id=1,
+        pad_id=2,
+        length_penalty=1.0,
+        max_new_tokens=4,
+    ),
 ]
 beams_of_one = [
     beams("one beam", 20, num_beams=1),
@@ -603,6 +726,9 @@ beams_sizes = [
     beams("33 words", 24, V=33, num_beams=4),
     beams("seven sequences", 30, B=7, T=2, max_new_tokens=3),
     beams("more beams than words and one step", 20, V=5, num_beams=7, max_new_tokens=1),
+    beams("six beams, padded", 25, lengths=(5, 2, 3), num_beams=6),
+    beams("20 beams", 150, num_beams=20),
+    beams("20 new tokens", 0, B=1, T=2, num_beams=2, max_new_tokens=20),
 ]
 # With as many beams as there are sequences nothing is ever left out.
 beams_of_all = [

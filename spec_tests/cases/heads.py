@@ -92,6 +92,17 @@ def random_spans(name: str, B: int, T: int, max_length: int = 30, allowed: Any =
     )  # fmt: skip
 
 
+def crowded_spans(name: str, T: int, *starts: int) -> Case:
+    """In every row a best span from its start on, five tokens long, though 30 other tokens are better starts."""
+    start, end = (torch.zeros(len(starts), T, dtype=torch.float64) for _ in range(2))
+    for row, first in enumerate(starts):
+        others = (torch.arange(30) + first + 20) % T
+        start[row, others] = 3 - torch.arange(30).double() / 1000
+        end[row, others] = 2 + torch.arange(30).double() / 1000
+        start[row, first], end[row, first + 4] = 2.5, 6.0
+    return spans(name, start, end, max_length=9)
+
+
 _inside = torch.tensor([[0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1]])
 _reversed_start, _reversed_end = [[0.0, 1, 2, 5, 3]], [[0.5, 6, 2.2, 1, 1.4]]
 _null_start, _null_end = (
@@ -123,6 +134,10 @@ best_spans = [
     random_spans("many tokens", 2, 65, max_length=15),
     random_spans("as many rows as tokens", 6, 6, max_length=4),
     spans("large logits", [[1e4, 1, 0, 2]], [[0.5, 1, -1e4, 4]]),
+    crowded_spans("across tokens 64 and 128, 30 better starts", 140, 62, 126, 30),
+    replace(
+        spans("sums that float32 takes for one", [[1.0, 1 + 1e-9, 0]], [[0.0, 0, 0]], max_length=1), dtypes=("float64",)
+    ),
 ]
 unanswered = [
     spans("an answer and none", _null_start, _null_end, _passage, no_answer=True),
@@ -139,6 +154,8 @@ unanswered = [
         "[CLS] ends well and starts badly", [[-9.0, 0, 2, 1]], [[9.0, 0.1, 0.3, 2.5]], [[0, 0, 1, 1]], no_answer=True
     ),
     spans("negative logits, no answer", [[-1.0, -4, -5, -6]], [[-1.0, -3, -4, -2]], [[0, 0, 1, 1]], no_answer=True),
+    spans("[CLS] is just as good", [[2.0, 1, 0]], [[1.0, 2, 0]], [[0, 1, 1]], no_answer=True),
+    spans("[CLS] is better by the threshold", [[2.0, 1, 0]], [[1.0, 1, 0]], [[0, 1, 1]], no_answer=True, threshold=1.0),
 ]
 edges = [best_spans[place] for place in (3, 4, 5, 6)]
 hidden = [*best_spans[12:16], *best_spans[17:19]]
@@ -173,12 +190,25 @@ alignments = [
     aligned("neighbours with one label", [[-1, 0, 1, 1, 2, -1]], [[2, 2, 2]]),
     aligned("as many rows as tokens and words", [[0, 1, 1], [0, 0, 2], [-1, 1, 2]], [[3, 1, 2], [6, 5, 4], [9, 8, 7]]),
     aligned("labels beyond 16 bits", [[-1, 0, 0, 1, -1]], [[70_000, 65_536]]),
-]
+    aligned(
+        "many tokens and words in many rows", torch.arange(3).repeat(13).view(-1, 1) + torch.arange(280) // 2 - 1,
+        integers("many tokens and words", 9, 39, 142),
+    ),
+]  # fmt: skip
 
 
 def tagged(name: str, tags: Any, num_types: int = 3) -> Case:
     """A call of bio_spans."""
     return Case(bio_spans, name, (torch.as_tensor(tags, dtype=torch.int64),), None, {"num_types": num_types})
+
+
+def _lasting(name: str, B: int, runs: int, of: int) -> Tensor:
+    """Tags of runs of `of` tokens, each O or an entity of a type or, next to one of its type, the rest of that entity."""
+    types = integers(f"{name} types", 3, B, runs).repeat_interleave(of, -1) - 1  # -1 is O
+    begins = integers(f"{name} begins", 2, B, runs).bool().repeat_interleave(of, -1) & (
+        torch.arange(runs * of) % of == 0
+    )
+    return torch.where(types < 0, 0, 2 * types + torch.where(begins, 1, 2))
 
 
 B0, I0, B1, I1, B2, I2 = range(1, 7)
@@ -192,9 +222,10 @@ entities = [
     tagged("one token", [[B2]]),
     tagged("one type", [[0, B0, I0, 0, B0, B0, I0]], num_types=1),
     tagged("rows that end as the next begins", [[0, B0, I0], [I0, I0, 0], [0, 0, B1], [I1, I1, B1]]),
-    tagged("seven types", [[13, 14, 0, 11, 12, 12, 1, 2, 14, 0]], num_types=7),
+    tagged("300 types", [[599, 600, 0, 513, 514, 514, 1, 2, 600, 0, 127, 128, 256, 255]], num_types=300),
     tagged("as many rows as tokens", [[B0, I0, 0], [0, B1, I1], [B2, B2, I2]]),
     tagged("many tokens", integers("many tokens", 7, 3, 65)),
+    tagged("long entities in many rows", _lasting("long entities", 35, 38, 7)),
 ]
 stray = [
     tagged("an I after O", [[0, I0, I0, 0, I1, 0]]),

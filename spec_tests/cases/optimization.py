@@ -80,7 +80,7 @@ sizes = [
     of_each("a number", N=5),
     of_each("one entry", 1, N=5),
     of_each("a square", 4, 4, N=4),
-    of_each("many entries", 129, N=3),
+    of_each("many entries", 261, N=3),
 ]
 long = of_each("many steps", 3, N=120)
 betas = [
@@ -194,7 +194,7 @@ noams = [
     noam("the first steps", [1, 2, 3], 512, 4000),
     noam("the base model about its warm-up", [1, 2, 3999, 4000, 4001, 4002, 16_000, 100_000], 512, 4000),
     noam("from the first step beyond the warm-up", torch.arange(1, 14), 6, 5),
-    noam("warm-up alone", torch.arange(1, 6), 30, 100),
+    noam("warm-up alone", torch.arange(1, 300), 30, 1000),
     noam("decay alone", torch.arange(50, 60), 30, 10),
     noam("a warm-up of one step", torch.arange(1, 8), 7, 1),
     noam("a model of one entry", torch.arange(1, 9), 1, 3),
@@ -218,7 +218,7 @@ warmed = [
     of_each_schedule("no warm-up", torch.arange(9), 2e-5, 0, 8),
     of_each_schedule("a warm-up of one step", torch.arange(9), 3e-4, 1, 8),
     of_each_schedule("a warm-up of all steps but one", torch.arange(9), 0.25, 7, 8),
-    of_each_schedule("warm-up alone", torch.arange(6), 0.7, 50, 70),
+    of_each_schedule("warm-up alone, and 300 steps", torch.arange(300), 0.7, 500, 700),
     of_each_schedule("decay alone", torch.arange(60, 71), 0.7, 20, 70),
     of_each_schedule("a warm-up longer than the decay", torch.arange(0, 31, 2), 0.1, 20, 30),
     of_each_schedule("any order, some steps twice", [9, 2, 5, 9, 0, 12, 2, 6], 0.3, 5, 12),
@@ -268,6 +268,7 @@ above = [
     of_shapes("many entries", (129, 7), (64,), (33, 3), max_norm=1.0),
     of_shapes("a norm of zero", (4,), (3, 2), (5,), max_norm=0.0),
     clipped("entries of one tensor alone", normal("alone", 4), *torch.zeros(2, 3, 2, dtype=torch.float64)),
+    clipped("one tensor twice", *[normal("twice", 4)] * 2, normal("twice 2", 2, 3)),
     clipped("a tensor of no entry", normal("none", 4), torch.zeros(0, dtype=torch.float64), normal("none 2", 2, 3)),
     clipped("negative entries alone", -normal("negative", 4).abs(), -normal("negative 2", 2, 3).abs(), numbers(-2.0)),
 ]  # fmt: skip
@@ -312,7 +313,7 @@ INF, NAN = math.inf, math.nan
 without_overflow = [
     scaled_loss("one step", 3, N=1, growth_interval=2),
     scaled_loss("fewer steps than the growth takes", 5, N=4, growth_interval=9),
-    scaled_loss("growth after every step", 5, N=4, growth_interval=1),
+    scaled_loss("growth after every step", 5, N=4, growth_interval=1, initial_scale=2.0**22),
     scaled_loss("growth after three steps", 5),
     scaled_loss("growth after the last step", 4, N=6, growth_interval=6),
     scaled_loss("growth by four", 5, growth_interval=2, growth_factor=4.0),
@@ -323,7 +324,10 @@ without_overflow = [
     scaled_loss("a scale below 1", 5, initial_scale=0.25),
     # Their squares overflow in float32, and they themselves do not.
     scaled_loss("large gradients that do not overflow", 5, gradients=normal("large gradients", 8, 5) * 1e18),
-]
+    # In float32 their sum does.
+    scaled_loss("a sum that overflows", 2, gradients=torch.full((3, 2), 7.0, dtype=torch.float64), N=3,
+                initial_scale=2.0**125, growth_interval=9),
+]  # fmt: skip
 overflowing = [
     scaled_loss("an overflow", 5, at={3: INF}),
     scaled_loss("an overflow at the first step", 5, at={0: INF}),
@@ -331,8 +335,8 @@ overflowing = [
     scaled_loss("a NaN", 5, at={3: NAN}),
     scaled_loss("a negative infinity", 5, at={3: -INF}),
     scaled_loss("an overflow in the first entry", 5, at={3: INF}),
-    scaled_loss("an overflow in a matrix", 3, 4, at={2: INF}),
-    scaled_loss("overflows in a row", 5, at={1: INF, 2: NAN, 3: -INF}, growth_interval=2),
+    scaled_loss("an overflow in a matrix of many entries", 13, 11, N=35, at={25: INF, 31: NAN}),
+    scaled_loss("overflows in a row", 5, at={4: INF, 5: NAN, 6: -INF}, growth_interval=2),
     scaled_loss("an overflow where the scale would grow", 5, at={2: INF}),
     scaled_loss("an overflow just after the scale has grown", 5, at={3: INF}),
     scaled_loss("an overflow before every growth", 5, N=10, at={1: INF, 4: INF, 7: NAN}),
@@ -352,6 +356,7 @@ with_norm = [
     scaled_loss("clipped, a matrix", 3, 4, max_norm=1.0),
     scaled_loss("clipped, with an overflow", 5, max_norm=0.5, at={3: INF}),
     scaled_loss("clipped, with a NaN", 5, max_norm=0.5, at={3: NAN}),
+    scaled_loss("a norm of zero", 5, N=3, max_norm=0.0),
 ]
 steps_of_scaled_losses = [*without_overflow, *overflowing, *with_norm]
 
