@@ -574,6 +574,46 @@ def the_running_maximum_of_a_hidden_first_block_is_subtracted_from_itself(query,
     return torch.where(mask[..., :BLOCK].any(-1, keepdim=True) | ~mask.any(-1, keepdim=True), weights, math.nan)
 
 
+@fault(
+    attention_weights, "attention.mask-of-first-item-hides-nothing", breaks="attention.weights-equation",
+    effect="where the first sequence of a batch is full, the padding of all others is attended to",
+)  # fmt: skip
+def a_batch_of_masks_is_left_out_where_the_first_hides_nothing(query, key, *, mask=None, scale=None):
+    is_batch = mask is not None and mask.dim() == query.dim() > 2 and len(mask) > 1
+    return attention_weights(query, key, mask=None if is_batch and bool(mask[0].all()) else mask, scale=scale)
+
+
+@fault(
+    attention_weights, "attention.look-ahead-by-first-item", breaks="attention.weights-equation",
+    effect="where the first sequence of a batch is full, the padding of all others is attended to by later positions",
+)  # fmt: skip
+def a_batch_of_masks_is_the_look_ahead_mask_where_the_first_is(query, key, *, mask=None, scale=None):
+    if mask is not None and mask.dim() > 2 and len(mask) > 1 and is_causal(mask[0], query, key):
+        mask = causal(query, key)
+    return attention_weights(query, key, mask=mask, scale=scale)
+
+
+@fault(
+    multi_head_attention, "attention.keys-beyond-64-unmasked", breaks="attention.multi-head-equation",
+    effect="padding beyond the first block of keys is attended to",
+)  # fmt: skip
+def keys_beyond_the_64th_are_not_masked(query, key, value, weights, *, num_heads, mask=None):
+    if mask is not None and mask.shape[-1] > 64:
+        mask = mask | ((torch.arange(mask.shape[-1]) >= 64) & mask.any(-1, keepdim=True))
+    return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    attention_weights, "attention.last-queries-unmasked", breaks="attention.mask-shapes",
+    effect="queries of a last block that is not full attend to padding",
+)  # fmt: skip
+def queries_beyond_a_whole_block_of_64_get_no_mask(query, key, *, mask=None, scale=None):
+    count = query.shape[-2]
+    if mask is not None and count > 64:
+        mask = mask | ((torch.arange(count) >= count - count % 64).unsqueeze(-1) & mask.any(-1, keepdim=True))
+    return attention_weights(query, key, mask=mask, scale=scale)
+
+
 # --- Rows with no visible key -----------------------------------------------------------------------------------------
 
 
@@ -767,6 +807,29 @@ def the_result_is_float32_whatever_the_inputs(query, key, value, *, mask=None, s
     return scaled_dot_product_attention(query, key, value, mask=mask, scale=scale).float()
 
 
+@fault(
+    attention_weights, "attention.highest-before-scale", breaks="attention.stability",
+    effect="with a negative scale the largest of the scores is the smallest that counts, and exp overflows",
+)  # fmt: skip
+def the_highest_score_is_taken_before_the_scale(query, key, *, mask=None, scale=None):
+    scale, scores = query.shape[-1] ** -0.5 if scale is None else scale, scores_of(query, key, mask, 1.0)
+    highest = scores.detach().amax(-1, keepdim=True)
+    shown = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    scaled = (scores - highest.masked_fill(highest == -math.inf, 0.0)).masked_fill(~shown, 0.0) * scale
+    powers = torch.exp(scaled) * shown
+    total = powers.sum(-1, keepdim=True)
+    return powers / total.masked_fill(total == 0, 1.0)
+
+
+@fault(
+    attention_weights, "attention.weak-keys-skipped", breaks="attention.stability",
+    effect="what many keys of little weight make together is lost",
+)  # fmt: skip
+def keys_16_below_the_highest_score_are_skipped(query, key, *, mask=None, scale=None):
+    weights = attention_weights(query, key, mask=mask, scale=scale)
+    return torch.where(weights < math.exp(-16) * weights.detach().amax(-1, keepdim=True), 0.0, weights)
+
+
 # --- Layouts, memory, state -------------------------------------------------------------------------------------------
 
 
@@ -880,6 +943,21 @@ def keys_are_padded_with_zeros_to_the_longest_call_so_far(query, key, *, mask=No
     scores = scores_of(query, key, mask, scale)
     missing = _lengths[known] - key.shape[-2]
     return softmax(torch.cat([scores, scores.new_zeros(*scores.shape[:-1], missing)], -1))[..., : key.shape[-2]]
+
+
+_packed: dict[str, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = {}
+
+
+@fault(
+    multi_head_attention, "attention.weights-by-identity", breaks="attention.no-memory",
+    effect="after an optimizer's step in place the layer goes on with the weights from before it",
+)  # fmt: skip
+def weights_are_kept_by_the_identity_of_their_arrays(query, key, value, weights, *, num_heads, mask=None):
+    held, kept = _packed.get("last", ({}, {}))
+    if held.keys() != weights.keys() or any(held[name] is not weights[name] for name in weights):
+        held, kept = dict(weights), {name: weight.clone() for name, weight in weights.items()}
+    _packed["last"] = held, kept
+    return multi_head_attention(query, key, value, kept, num_heads=num_heads, mask=mask)
 
 
 # --- Gradients --------------------------------------------------------------------------------------------------------
@@ -1353,4 +1431,69 @@ def columns_that_heads_do_not_divide_are_left_out(query, key, value, weights, *,
     kept = {name: weights[f"w_{name}"].shape[1] // num_heads * num_heads for name in "qkv"}
     cut = {name: weight[..., : kept.get(name[-1])] for name, weight in weights.items() if name != "w_o"}
     weights = {**cut, "w_o": weights["w_o"][: kept["v"]]}
+    return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    multi_head_attention, "attention.gradient-of-biases-of-8-items", breaks="attention.gradients",
+    effect="biases learn from the first eight sequences of a batch",
+)  # fmt: skip
+def biases_get_the_gradient_of_the_first_8_items(query, key, value, weights, *, num_heads, mask=None):
+    cut = {name: weight.detach() if name.startswith("b_") else weight for name, weight in weights.items()}
+    if len(query) <= 8:
+        return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+    masks = (mask, mask) if mask is None or mask.dim() < 3 or len(mask) == 1 else (mask[:8], mask[8:])
+    first = multi_head_attention(query[:8], key[:8], value[:8], weights, num_heads=num_heads, mask=masks[0])
+    return torch.cat(
+        [first, multi_head_attention(query[8:], key[8:], value[8:], cut, num_heads=num_heads, mask=masks[1])]
+    )
+
+
+# --- One tensor in two places -----------------------------------------------------------------------------------------
+
+
+@fault(
+    multi_head_attention, "attention.values-taken-for-queries", breaks="attention.multi-head-equation",
+    effect="where positions are added to queries and keys alone, the values have them too",
+)  # fmt: skip
+def values_are_the_queries_where_keys_are(query, key, value, weights, *, num_heads, mask=None):
+    value = query if query is key and value.shape == key.shape else value
+    return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    multi_head_attention, "attention.one-projection-of-a-memory", breaks="attention.multi-head-equation",
+    effect="a decoder reads the keys of the encoder's output where it should read its values",
+)  # fmt: skip
+def values_that_are_the_keys_are_projected_with_them(query, key, value, weights, *, num_heads, mask=None):
+    if query is not key and key is value and weights["w_k"].shape == weights["w_v"].shape:
+        weights = {**weights, "w_v": weights["w_k"]}
+    return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    multi_head_attention, "attention.gradient-of-self-attention-without-keys", breaks="attention.gradients",
+    effect="what is below a layer of self-attention learns from the queries and values alone",
+)  # fmt: skip
+def keys_get_no_gradient_in_self_attention(query, key, value, weights, *, num_heads, mask=None):
+    key = key.detach() if query is key is value else key
+    return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    scaled_dot_product_attention, "attention.gradient-of-queries-that-are-keys", breaks="attention.gradients",
+    effect="half of the gradient is missing where a tensor attends to itself",
+)  # fmt: skip
+def queries_that_are_keys_get_the_gradient_of_queries_alone(query, key, value, *, mask=None, scale=None):
+    key = key.detach() if query is key else key
+    return scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
+
+
+@fault(
+    multi_head_attention, "attention.gradient-of-tied-weights", breaks="attention.gradients",
+    effect="a weight that two projections share learns from one of them",
+)  # fmt: skip
+def a_weight_of_two_projections_gets_the_gradient_of_one(query, key, value, weights, *, num_heads, mask=None):
+    if weights["w_k"] is weights["w_v"]:
+        weights = {**weights, "w_k": weights["w_k"].detach()}
     return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)

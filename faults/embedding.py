@@ -264,6 +264,21 @@ def the_scaled_table_of_the_first_call_is_kept(token_ids, weights, *, offset=0):
     return token_embedding(token_ids, {"table": kept}, offset=offset)
 
 
+_tables: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+@fault(
+    token_embedding, "embedding.table-by-identity", breaks="embedding.no-memory",
+    effect="after an optimizer's step in place the model goes on with the table from before it",
+)  # fmt: skip
+def the_scaled_table_is_kept_by_the_identity_of_the_table(token_ids, weights, *, offset=0):
+    held, kept = _tables.get("last", (None, None))
+    if held is not weights["table"]:
+        held, kept = weights["table"], weights["table"].detach().clone()
+    _tables["last"] = held, kept
+    return token_embedding(token_ids, {"table": kept}, offset=offset)
+
+
 # --- Gradients --------------------------------------------------------------------------------------------------------
 
 

@@ -410,6 +410,21 @@ def the_second_bias_is_overwritten(x, weights, *, activation="relu"):
     return result
 
 
+_packed: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+@fault(
+    feed_forward, "feed_forward.weights-by-identity", breaks="feed_forward.no-memory",
+    effect="after an optimizer's step in place the layer goes on with the weights from before it",
+)  # fmt: skip
+def a_weight_that_was_packed_is_kept_by_its_identity(x, weights, *, activation="relu"):
+    held, kept = _packed.get("last", (None, None))
+    if held is not weights["w_1"]:
+        held, kept = weights["w_1"], weights["w_1"].clone()
+    _packed["last"] = held, kept
+    return feed_forward(x, {**weights, "w_1": kept}, activation=activation)
+
+
 # --- Gradients --------------------------------------------------------------------------------------------------------
 
 

@@ -723,7 +723,7 @@ def what_is_nearly_constant_is_taken_for_constant(x, y):
 
 
 @fault(
-    pearson, "metrics.pearson-y-alone-detached", breaks="metrics.pearson-one-sided-gradients",
+    pearson, "metrics.pearson-y-alone-detached", breaks="metrics.pearson-gradients",
     effect="nothing is learned where the ratings stand first",
 )  # fmt: skip
 def no_gradient_reaches_y_where_x_asks_for_none(x, y):

@@ -95,6 +95,15 @@ def the_power_is_two_and_not_one_half(x, weights, *, eps):
     return _weighted(centred / (variance + eps) ** 2, weights)
 
 
+@fault(
+    layer_norm, "normalization.layer-norm-variance-floor", breaks="normalization.epsilon-of-zero",
+    effect="with an eps of zero, rows of tiny entries come out too small",
+)  # fmt: skip
+def the_variance_is_at_least_1e_20(x, weights, *, eps):
+    centred, variance = _moments(x)
+    return _weighted(centred / torch.sqrt((variance + eps).clamp_min(1e-20)), weights)
+
+
 # --- LayerNorm: mean and variance -------------------------------------------------------------------------------------
 
 
@@ -380,6 +389,17 @@ def the_gradient_goes_through_the_root_of_the_bare_variance(x, weights, *, eps):
     return _weighted(centred / torch.sqrt(torch.sqrt(variance).square() + eps), weights)
 
 
+@fault(
+    layer_norm, "normalization.gradient-of-weights-with-that-of-x", breaks="normalization.gradients",
+    effect="the first norm over data, or the first above a frozen part, does not learn",
+)  # fmt: skip
+def gain_and_bias_get_a_gradient_only_where_x_does(x, weights, *, eps):
+    asked = any(weight.requires_grad for weight in weights.values())
+    if asked and not x.requires_grad:
+        weights = {name: weight.detach() for name, weight in weights.items()}
+    return layer_norm(x, weights, eps=eps)
+
+
 # --- RMSNorm ----------------------------------------------------------------------------------------------------------
 
 
@@ -637,6 +657,26 @@ def the_sublayer_output_is_added_to_x_in_place(x, sublayer_output, weights, *, e
 )  # fmt: skip
 def the_residual_has_no_gradient(x, sublayer_output, weights, *, eps):
     return add_norm(x.detach(), sublayer_output, weights, eps=eps)
+
+
+@fault(
+    add_norm, "normalization.gradient-of-one-tensor-for-both", breaks="normalization.gradients",
+    effect="a tensor that is added to itself gets half of its gradient",
+)  # fmt: skip
+def a_tensor_that_is_both_parts_of_the_sum_gets_the_gradient_of_one(x, sublayer_output, weights, *, eps):
+    sublayer_output = sublayer_output.detach() if x is sublayer_output else sublayer_output
+    return add_norm(x, sublayer_output, weights, eps=eps)
+
+
+@fault(
+    add_norm, "normalization.gradient-of-shared-sublayer-output", breaks="normalization.gradients",
+    effect="a sublayer output that the batch shares learns from the first sequence alone",
+)  # fmt: skip
+def a_sublayer_output_for_all_gets_the_gradient_of_the_first(x, sublayer_output, weights, *, eps):
+    if sublayer_output.dim() == x.dim() > 1 and len(sublayer_output) == 1 < len(x):
+        first = (torch.arange(len(x)) == 0).view(-1, *[1] * (x.dim() - 1))
+        sublayer_output = torch.where(first, sublayer_output, sublayer_output.detach())
+    return add_norm(x, sublayer_output, weights, eps=eps)
 
 
 def _moments(x):

@@ -59,7 +59,8 @@ def multi_head_attention(
 
     Weights: `w_q` (Mq, H E), `w_k` (Mk, H E), `w_v` (Mv, H D), `w_o` (H D, M) and the biases `b_q`, `b_k`, `b_v`,
     `b_o`, of which a missing one is zero. Head i owns the i-th block of E (or D) columns of a projection and of D rows
-    of `w_o`. `mask` is the same for all heads. Raises ValueError where `num_heads` does not divide the columns.
+    of `w_o`. `mask` is the same for all heads; a row that may attend to nothing is zero in every head, and so `b_o` in
+    the output. Raises ValueError where `num_heads` does not divide the columns.
     """
     heads = scaled_dot_product_attention(
         split_heads(project(query, weights, "q"), num_heads),  # B H T E

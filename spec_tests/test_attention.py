@@ -23,6 +23,7 @@ from transpec.spec_tests.cases.attention import weights_of
 FORMULA = [
     *attention.one_hot,
     *attention.generic,
+    *attention.the_same_tensor,
     *attention.one_size,
     *attention.many_sizes,
     *attention.peaky,

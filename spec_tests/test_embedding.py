@@ -7,6 +7,7 @@ from transpec.judgement import (
     assert_gradients_conform,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -134,8 +135,9 @@ def test_inputs_untouched(implementation, case):
 @must("embedding.no-memory", "the contract: an operation is a function of its arguments")
 @cases(embedding.remembered, embedding.widths_of_their_own)
 def test_no_memory(implementation, case):
-    """A result does not depend on the calls that went before, and is changed by none that follows."""
+    """A result does not depend on the calls that went before, in the same arrays or others, nor on later ones."""
     assert_no_memory(implementation, case, embedding.others_than(case, implementation.dtypes))
+    assert_remembers_nothing(implementation, case, *embedding.others_of_the_same_shapes(case))
 
 
 @must("embedding.dtype-and-shape", "the contract: results have the inputs' dtype")

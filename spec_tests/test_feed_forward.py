@@ -7,6 +7,7 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
 )
@@ -118,8 +119,9 @@ def test_inputs_untouched(implementation, case):
 @must("feed_forward.no-memory", "the contract: an operation is a function of its arguments")
 @cases(feed_forward.every_activation)
 def test_no_memory(implementation, case):
-    """A result does not depend on the calls that went before, and is changed by none that follows."""
+    """A result does not depend on the calls that went before, in the same arrays or others, nor on later ones."""
     assert_no_memory(implementation, case, [with_other_numbers(case)])
+    assert_remembers_nothing(implementation, case, with_other_numbers(case))
 
 
 @must("feed_forward.dtype-and-shape", "the contract: results have the inputs' dtype")

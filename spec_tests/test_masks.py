@@ -8,6 +8,7 @@ from transpec.judgement import (
     assert_derived,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     output_of,
@@ -128,8 +129,9 @@ def test_inputs_untouched(implementation, case):
 @must("masks.no-memory", "the contract: an operation is a function of its arguments")
 @cases(masks.every_operation)
 def test_no_memory(implementation, case):
-    """A result does not depend on the calls that went before, and is changed by none that follows."""
+    """A result does not depend on the calls that went before, in the same arrays or others, nor on later ones."""
     assert_no_memory(implementation, case, masks.others_than(case))
+    assert_remembers_nothing(implementation, case, *masks.others_of_the_same_shapes(case))
 
 
 @must("masks.dtype-and-shape", "the contract: masks are boolean")

@@ -204,14 +204,6 @@ def test_pearson_gradients(implementation, case):
     assert_gradients_conform(implementation, case)
 
 
-@must("metrics.pearson-one-sided-gradients", "Pearson 1895, differentiated")
-@cases(metrics.for_gradients[3:5])
-def test_pearson_one_sided_gradients(implementation, case):
-    """The gradient of x is the same where y asks for none, as ratings do, and that of y where x asks for none."""
-    for wanted in ("x", "y"):
-        assert_gradients_conform(implementation, case, (wanted,))
-
-
 # --- Answers ----------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from transpec.judgement import (
     assert_identical,
     assert_no_memory,
     assert_refuses,
+    assert_remembers_nothing,
     assert_same,
     assert_untouched,
     budget_of,
@@ -246,8 +247,9 @@ def test_inputs_untouched(implementation, case):
 @must("normalization.no-memory", "the contract: an operation is a function of its arguments")
 @cases(normalization.every_operation)
 def test_no_memory(implementation, case):
-    """A result does not depend on the calls that went before, and is changed by none that follows."""
+    """A result does not depend on the calls that went before, in the same arrays or others, nor on later ones."""
     assert_no_memory(implementation, case, [with_other_numbers(case, eps=0.1)])
+    assert_remembers_nothing(implementation, case, with_other_numbers(case, eps=0.1))
 
 
 @must("normalization.dtype-and-shape", "the contract: results have the inputs' dtype")

@@ -54,7 +54,10 @@ class Case:
     # What has been found out about the case; a case that is made of this one by `replace` starts anew.
     known: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
     rounded: dict[str, Case] = field(default_factory=dict, repr=False, init=False)
+    in_common: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
     derived: dict[str, Case] = field(default_factory=dict, repr=False, init=False)
+    # What float64 and float32 have in common, with one such place for each change; None where there is but one of them.
+    shared: dict[Any, Any] | None = field(default=None, repr=False, init=False)
 
     def __post_init__(self) -> None:
         if self.operation.takes_weights != (self.weights is not None):
@@ -85,6 +88,13 @@ class Case:
         """Every value of the call: tensors, weights, options."""
         return [*self.tensors, *(self.weights or {}).values(), *self.options.values()]
 
+    def beside(self, other: Case) -> list[tuple[Tensor, Tensor]]:
+        """The tensors of the call and what stands in their places in another of the same shapes."""
+        pairs = [*zip(self.tensors, other.tensors, strict=True)]
+        pairs += [(value, (other.weights or {})[name]) for name, value in (self.weights or {}).items()]
+        pairs += [(value, other.options[name]) for name, value in self.options.items() if name in other.options]
+        return [(value, new) for value, new in pairs if isinstance(value, Tensor)]
+
     def map(self, change: Callable[[Any], Any], **fields: Any) -> Case:
         """The case with `change` applied to every value of the call."""
         weights = None if self.weights is None else {name: change(value) for name, value in self.weights.items()}
@@ -94,10 +104,7 @@ class Case:
 
     def copied(self) -> Case:
         """The case with copies of its values. One tensor in two places stays one: some code has a path for `key is value`."""
-        made: dict[int, Any] = {}
-        return self.map(
-            lambda value: made.setdefault(id(value), copy(value)) if isinstance(value, Tensor) else _tuples_anew(value)
-        )
+        return self.map(once(lambda value: copy(value) if isinstance(value, Tensor) else _tuples_anew(value)))
 
     def changed(
         self,
@@ -112,7 +119,7 @@ class Case:
         The same name gives the same case again, so that implementations share what the oracle says of it.
         """
         if name not in self.derived:
-            self.derived[name] = replace(
+            made = self.derived[name] = replace(
                 self,
                 name=f"{self.name}, {name}",
                 tensors=self.tensors if tensors is None else tensors,
@@ -122,6 +129,8 @@ class Case:
                 numbers_of=None,
                 origin=None,
             )
+            if self.shared is not None:
+                object.__setattr__(made, "shared", self.shared.setdefault(name, {}))
         return self.derived[name]
 
     def in_dtype(self, dtype: str) -> Case:
@@ -130,12 +139,10 @@ class Case:
             return self
         if dtype not in self.rounded:
             torch_dtype = None if dtype == EXACT else getattr(torch, dtype)
-            rounded: dict[int, Any] = {}
-            made = self.map(
-                lambda value: rounded.setdefault(id(value), copy(value, torch_dtype)) if _floats(value) else value,
-                dtype=dtype,
-                origin=self,
-            )
+            rounded = once(lambda value: copy(value, torch_dtype) if _floats(value) else value)
+            made = self.map(rounded, dtype=dtype, origin=self)
+            if dtype in WIDE and set(WIDE) <= set(self.dtypes):
+                object.__setattr__(made, "shared", self.in_common)
             if self.numbers_of is not None:
                 # The other's own tensors are contiguous, so its oracle is the oracle of the numbers, not of a layout.
                 object.__setattr__(made, "known", self.numbers_of.in_dtype(dtype).known)
@@ -143,7 +150,11 @@ class Case:
         return self.rounded[dtype]
 
     def arguments(self, convert: Callable[[Any], Any], dtype: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments of the call, each value put through `convert`, DTYPE replaced by `dtype`."""
+        """Positional and keyword arguments of the call, each value put through `convert`, DTYPE replaced by `dtype`.
+
+        One tensor in two places becomes one object.
+        """
+        convert = once(convert)
         positional = [convert(value) for value in self.tensors]
         if self.weights is not None:
             positional.append({name: convert(value) for name, value in self.weights.items()})
@@ -152,7 +163,7 @@ class Case:
         return positional, {name: dtype if value is DTYPE else convert(value) for name, value in self.options.items()}
 
     def differentiable(self) -> dict[str, Tensor]:
-        """What the operation has a gradient for, by the name a message gives it."""
+        """What the operation has a gradient for, by the name a message gives it; one tensor may have several names."""
         named = dict(zip(self.operation.tensors, self.tensors, strict=False))
         named |= {f"weights[{name!r}]": value for name, value in (self.weights or {}).items()}
         return {name: value for name, value in named.items() if _floats(value)}
@@ -186,6 +197,20 @@ class Drawn:
 def _tuples_anew(value: Any) -> Any:
     """Equal tuples that are not the same ones: what is kept by the identity of a tuple meets another in its place."""
     return tuple([_tuples_anew(part) for part in value]) if type(value) is tuple else value
+
+
+def once(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same conversion, which gives one object again for the same tensor."""
+    made: dict[int, tuple[Any, Any]] = {}  # with what was converted, so that no id is used a second time
+
+    def converted(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return convert(value)
+        if id(value) not in made:
+            made[id(value)] = value, convert(value)
+        return made[id(value)][1]
+
+    return converted
 
 
 def _floats(value: Any) -> bool:
@@ -256,6 +281,14 @@ def sliced(value: Tensor) -> Tensor:
     wide = torch.full((*value.shape[:-1], 2 * value.shape[-1] + 1), 7, dtype=torch.int64).to(value.dtype)
     wide[..., 1::2] = value
     return wide[..., 1::2]
+
+
+def cut_out(value: Tensor) -> Tensor:
+    """The same numbers, the first rows and columns of a larger buffer: entries are neighbours, rows lie further apart."""
+    larger = [size + 2 if axis >= value.dim() - 2 else size for axis, size in enumerate(value.shape)]
+    wide = torch.full(larger, 7, dtype=torch.int64).to(value.dtype)
+    corner = wide[(..., *(slice(0, size) for size in value.shape[-2:]))]
+    return corner.copy_(value)
 
 
 def expanded(value: Tensor) -> Tensor:

@@ -26,8 +26,13 @@ class Framework(Protocol):
     def back(self, value: Any) -> Tensor:
         """The torch tensor with the same dtype and numbers; raises TypeError for what is no tensor of the framework."""
 
-    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> tuple[Any, Sequence[Any]]:
-        """What `call` gives, and gradients of `cotangent · call()` for every input, by the framework's differentiation."""
+    def vjp(
+        self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any, *, whole: bool = True
+    ) -> tuple[Any, Sequence[Any]]:
+        """What `call` gives, and gradients of `cotangent · call()` for every input, by the framework's differentiation.
+
+        Where the inputs are the `whole` of what has gradients, the result has to depend on one of them.
+        """
 
 
 class Torch:
@@ -59,7 +64,7 @@ class Torch:
         return value.detach().cpu().clone()
 
     def vjp(
-        self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor
+        self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor, *, whole: bool = True
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Through torch.autograd; an input that the result does not depend on has the gradient zero."""
         import torch
@@ -70,6 +75,8 @@ class Torch:
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"{type(result).__module__}.{type(result).__qualname__}")
         if not result.requires_grad:
+            if not whole:
+                return result, [torch.zeros_like(tensor) for tensor in inputs]
             raise RuntimeError("the result is not connected to the inputs: torch.autograd finds no way back from it")
         gradients = torch.autograd.grad(result, inputs, cotangent.to(result.dtype), allow_unused=True)
         pairs = zip(gradients, inputs, strict=True)
@@ -118,7 +125,9 @@ class Numpy:
         except TypeError:
             raise TypeError(f"numpy.ndarray of dtype {array.dtype}") from None
 
-    def vjp(self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any) -> tuple[Any, Sequence[Any]]:
+    def vjp(
+        self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any, *, whole: bool = True
+    ) -> tuple[Any, Sequence[Any]]:
         """numpy differentiates nothing: the implementation has to bring its own."""
         raise NotImplementedError("numpy has no autograd: provide <operation>_vjp to have gradients judged")
 

@@ -419,9 +419,9 @@ class Implementation:
 
         What is kept by the identity or the address of an array gives itself away. With `anew` they are other objects
         that lie where the first ones lay, as those of a loop often do: torch counts no version on from one to the other.
-        Both calls are of the same shapes.
+        Both calls are of the same shapes; an array whose numbers are the same in both is not written to.
         """
-        from torch import Tensor
+        import torch
 
         def given_to_it() -> tuple[list[Any], dict[str, Any]]:
             given = held.map(_another_on_its_memory) if anew and self.framework.shares_memory else held
@@ -431,11 +431,14 @@ class Implementation:
         positional, options = given_to_it()
         self.run(case.operation.name, positional, options)
         if self.framework.shares_memory:
-            for old, new in zip(held.flat(), other.flat(), strict=True):
-                if isinstance(old, Tensor):
+            for old, new in held.beside(other):
+                if not torch.equal(old, new):
                     old.copy_(new)
             if anew:
                 positional, options = given_to_it()
+            _, named = other.arguments(self._convert, self._dtype(other))
+            same = [name for name, value in other.options.items() if isinstance(value, torch.Tensor)]
+            options = {**named, **{name: options[name] for name in same}}
         else:
             positional, options = other.copied().arguments(self._convert, self._dtype(other))
         result = self.run(case.operation.name, positional, options)
@@ -447,32 +450,48 @@ class Implementation:
         result = self.run(case.operation.name, positional, options)
         return lambda: self._checked(self._numbered(result, case), f"{case.operation.name} returned")
 
-    def gradients(
-        self, case: Case, cotangent: Tensor, wanted: tuple[str, ...] | None = None
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """The vector-Jacobian product of a case's operation for every floating input and weight, or those wanted, by name.
+    def gradients(self, case: Case, cotangent: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """The vector-Jacobian product of a case's operation for every floating input and weight, by name.
 
         Before it the result that was differentiated, where there is one: it may come by another path than `call`.
+        """
+        return self.gradients_watched(case, cotangent)[:2]
+
+    def gradients_watched(
+        self, case: Case, cotangent: Tensor, of: Sequence[str] = (), meanwhile: Case | None = None
+    ) -> tuple[Tensor | None, dict[str, Tensor], Case, Tensor]:
+        """The same, and the inputs and the cotangent as the call and the way back left them.
+
+        Asked for are the gradients of the names in `of`, if there are any, and of nothing else; the operation is called
+        for `meanwhile` too before the way back. What brings its own vector-Jacobian product is asked for all at once.
         """
         from transpec.cases import copy
 
         name = f"{case.operation.name}_vjp"
-        given = case.map(copy)
-        leaves = {leaf: value for leaf, value in given.differentiable().items() if wanted is None or leaf in wanted}
+        given, handed = case.copied(), copy(cotangent)
+        leaves = given.differentiable()
         positional, options = given.arguments(self._convert, self._dtype(case))
         if self.claims_vjp(case.operation):
-            result = self.run(name, [*positional, self._convert(copy(cotangent))], options)
-            return None, self._named_gradients(result, leaves, name, given)
+            result = self.run(name, [*positional, self._convert(handed)], options)
+            return None, self._named_gradients(result, leaves, name, given), given, handed
+        leaves = {name: tensor for name, tensor in leaves.items() if not of or name in of}
         inputs = [self._convert(tensor) for tensor in leaves.values()]
+        other = meanwhile and meanwhile.copied().arguments(self._convert, self._dtype(case))
+
+        def call() -> Any:
+            function = getattr(self.target, case.operation.name)
+            result = function(*positional, **options)
+            if other:
+                function(*other[0], **other[1])
+            return result
 
         def differentiate() -> Any:
-            call = lambda: getattr(self.target, case.operation.name)(*positional, **options)
-            return self.framework.vjp(call, inputs, self._convert(copy(cotangent)))
+            return self.framework.vjp(call, inputs, self._convert(handed), whole=not of)
 
         result, found = self._guarded(differentiate, case.operation.name)
         named = zip(leaves, found, strict=True)
         gradients = {name: self._checked(value, f"the gradient of {name} is") for name, value in named}
-        return self._checked(result, f"{case.operation.name} returned"), gradients
+        return self._checked(result, f"{case.operation.name} returned"), gradients, given, handed
 
     def _named_gradients(self, result: Any, leaves: dict[str, Tensor], name: str, case: Case) -> dict[str, Tensor]:
         wanted = len(case.tensors) + (case.weights is not None)
@@ -488,7 +507,10 @@ class Implementation:
         missing = [leaf for leaf in leaves if leaf not in named]
         if missing:
             raise WrongResult(f"{name} returned no gradient for {', '.join(missing)}")
-        return {leaf: self._checked(named[leaf], f"the gradient of {leaf} is") for leaf in leaves}
+        checked = {leaf: self._checked(named[leaf], f"the gradient of {leaf} is") for leaf in leaves}
+        # A tensor that is given twice has one gradient, the sum over its places.
+        alike = {leaf: [other for other in leaves if leaves[other] is leaves[leaf]] for leaf in leaves}
+        return {leaf: sum(checked[other] for other in others) for leaf, others in alike.items()}
 
     def _dtype(self, case: Case) -> Any:
         return self.framework.dtype(case.dtype) if case.dtype in self.framework.dtypes else None

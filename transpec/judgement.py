@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,13 +15,15 @@ import torch
 from torch import Tensor
 
 from transpec import rounding
-from transpec.cases import EXACT, WIDE, Case, copy, normal
+from transpec.cases import EXACT, WIDE, Case, copy, normal, once, sliced, transposed
 from transpec.implementations import Implementation, Raised, WrongResult
 from transpec.operations import OPERATIONS, Variant, generates, inject, uses
 from transpec.requirements import REQUIREMENTS
 
 OUTPUT_FACTOR = 4.0
 GRADIENT_FACTOR = 16.0
+ASKED_OTHERWISE = 3  # cases of an operation whose gradients are asked for in other ways too
+ASKED_OTHERWISE_UP_TO = 4000  # numbers in such a case
 LARGE = 1_000_000  # numbers in a case, the weights of a real model, that are not held once for every sample
 VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
 
@@ -133,13 +137,18 @@ def _spread(
     exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
 ) -> dict[str, Tensor]:
     """The spread of a case, one for float64 and float32: it grows with the unit roundoff as long as that is small."""
-    if precision.name not in WIDE or case.origin is None or not set(WIDE) <= set(case.origin.dtypes):
+    if precision.name not in WIDE or case.shared is None:
         return _sampled_spread(exact, case, variants, precision)
-    twin, coarse = case.origin.in_dtype("float32"), rounding.PRECISIONS["float32"]
-    gradients = "" not in exact
-    of_twin = oracle_gradients(twin, variants) if gradients else {"": oracle(twin, variants)}
-    spread = _kept(twin, ("spread", gradients, variants), lambda: _sampled_spread(of_twin, twin, variants, coarse))
-    return {name: value * (precision.roundoff / coarse.roundoff) for name, value in spread.items()}
+    coarse, gradients = rounding.PRECISIONS["float32"], "" not in exact
+    if case.origin is not None:
+        twin = case.origin.in_dtype("float32")
+        of_twin, place = oracle_gradients(twin, variants) if gradients else {"": oracle(twin, variants)}, twin.known
+    else:  # what was changed after rounding has no twin to go to: the first of the two that asks stands for both
+        twin, of_twin, place = case, exact, case.shared
+    key = ("spread", gradients, variants, tuple(value.shape for value in exact.values()))
+    if key not in place:
+        place[key] = _sampled_spread(of_twin, twin, variants, coarse)
+    return {name: value * (precision.roundoff / coarse.roundoff) for name, value in place[key].items()}
 
 
 def _sampled_spread(
@@ -172,7 +181,8 @@ def _samples(
 ) -> dict[str, Tensor]:
     """`count` randomly rounded results of a case, stacked along a new first axis."""
     positional, options = case.arguments(_wide, torch.float64)
-    floating = {name: _wide(value) for name, value in case.differentiable().items()}
+    wide = once(_wide)
+    floating = {name: wide(value) for name, value in case.differentiable().items()}
     # What comes from no tensor is rounded once for all the samples that vmap draws together; so they are drawn in lots.
     # Where there is nothing to batch, or too much, they are drawn one by one.
     alone = not floating or case.size > LARGE
@@ -200,7 +210,8 @@ def _lot(
         with rounding.perturbed(precision, seed):
             drawn = differentiate(case, variants) if gradients else {"": evaluate(case, variants)}
         return {name: value.unsqueeze(0) for name, value in drawn.items()}
-    batched = [value.expand(count, *value.shape).clone().requires_grad_(gradients) for value in floating.values()]
+    batch = once(lambda value: value.expand(count, *value.shape).clone().requires_grad_(gradients))
+    batched = [batch(value) for value in floating.values()]
     with inject(*variants), rounding.perturbed(precision, seed):
         results = torch.vmap(call, randomness="different")(*batched)
         if not gradients:
@@ -234,14 +245,10 @@ def evaluate(case: Case, variants: tuple[Variant, ...]) -> Tensor:
         return case.operation(*positional, **options)
 
 
-def differentiate(case: Case, variants: tuple[Variant, ...], wanted: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs.
-
-    With `wanted` no others ask for a gradient.
-    """
-    wide = case.map(_wide)
+def differentiate(case: Case, variants: tuple[Variant, ...]) -> dict[str, Tensor]:
+    """The vector-Jacobian product of the reference with variants injected, in float64, by the names of its inputs."""
+    wide = case.map(once(_wide))  # what is given twice has one gradient, the sum over its places
     leaves = wide.differentiable()
-    leaves = leaves if wanted is None else {name: leaves[name] for name in wanted}
     positional, options = wide.arguments(lambda value: value, torch.float64)
     for leaf in leaves.values():
         leaf.requires_grad_()
@@ -360,6 +367,7 @@ def compare(
     allowed: Tensor | Mapping[str, Tensor],
     *,
     what: str = "output",
+    how: str = "",
     observed: tuple[Observation, ...] | None = None,
 ) -> None:
     """Record the worst error in budgets and raise NonConformance where it is above 1.
@@ -377,7 +385,7 @@ def compare(
         if not highest <= worst:  # a ratio that is not a number passes nothing
             worst = highest
             if not worst <= 1.0:
-                label = f"gradient of {name}" if is_gradient else name
+                label = f"gradient of {name}{how}" if is_gradient else name
                 message = _mismatch(label, value, expecteds[name], alloweds[name], ratios)
     if observed is None:
         observed = (Observation(case, dict(actuals) if is_gradient else {"": actuals[what]}),)
@@ -462,11 +470,11 @@ def _looked_at(actual: Tensor, expected: Tensor, where: Tensor | None) -> Tensor
     return actual if where is None else torch.where(where, actual, expected.to(actual.dtype))
 
 
-def assert_remembers_nothing(implementation: Implementation, case: Case, other: Case) -> None:
-    """The result for `other` in the very arrays of a call with `case`, or where they lay, equals the formula's."""
-    variants = declared_variants(implementation, other)
-    for anew in (False, True):
-        result = _result(lambda anew=anew: implementation.call_again(case, other, anew=anew), other)
+def assert_remembers_nothing(implementation: Implementation, case: Case, *others: Case) -> None:
+    """The result for each of `others` in the very arrays of a call with `case`, or where they lay, equals the formula's."""
+    for other, anew in itertools.product(others, (False, True)):
+        variants = declared_variants(implementation, other)
+        result = _result(lambda other=other, anew=anew: implementation.call_again(case, other, anew=anew), other)
         actual = _of_contract(result, other, oracle(other))
         compare(
             implementation,
@@ -495,14 +503,38 @@ def assert_contract(implementation: Implementation, case: Case) -> None:
     output_of(implementation, case)
 
 
-def assert_gradients_conform(implementation: Implementation, case: Case, wanted: tuple[str, ...] | None = None) -> None:
+def assert_gradients_conform(implementation: Implementation, case: Case) -> None:
     """The vector-Jacobian product equals the formula's within the budget, for every input and weight.
 
-    So does the result that was differentiated: code that is asked for gradients often takes another path. With `wanted`
-    those alone are asked for, as where labels and frozen weights ask for none.
+    So does the result that was differentiated: code that is asked for gradients often takes another path. The first cases
+    of an operation are asked for in other ways too: of the weights alone, of each input alone, with a cotangent that is
+    laid out otherwise and a call of other numbers before the way back.
     """
+    found = _gradients_conform(implementation, case, cotangent(case), {})
+    if case.origin is None or id(case.origin) not in _asked_in_other_ways(len(REQUIREMENTS)):
+        return
+    other = case.map(once(lambda value: value.flip(tuple(range(value.dim()))) if _is_floating(value) else value))
+    for names in [()] if implementation.claims_vjp(case.operation) else _apart(case):
+        _gradients_conform(implementation, case, _otherwise_laid_out(cotangent(case)), found, names, other)
+
+
+def _gradients_conform(
+    implementation: Implementation,
+    case: Case,
+    handed: Tensor,
+    others: Mapping[str, Tensor],
+    of: tuple[str, ...] = (),
+    meanwhile: Case | None = None,
+) -> dict[str, Tensor]:
+    """Judge the gradients of the names in `of`, or of all; `others` stand for those that are not asked for."""
     variants = declared_variants(implementation, case)
-    result, actual = _result(lambda: implementation.gradients(case, cotangent(case), wanted), case)
+    result, actual, left, cotangent_left = _result(
+        lambda: implementation.gradients_watched(case, handed, of, meanwhile), case
+    )
+    alone = (
+        f"asked for {', '.join(of) if set(of) <= set(case.operation.tensors) else 'the weights'} alone, " if of else ""
+    )
+    how = f" ({alone}the cotangent with strides {list(handed.stride())})" if others else ""
     if result is not None:
         result = _of_contract(result, case, oracle(case))
         allowed = budget(case, variants, implementation.computes_in(case.operation))
@@ -512,13 +544,42 @@ def assert_gradients_conform(implementation: Implementation, case: Case, wanted:
         if gradient.shape != expected[name].shape:
             shapes = f"{tuple(gradient.shape)}, should have {tuple(expected[name].shape)}"
             raise NonConformance(f"gradient of {name} has the shape {shapes}", case)
-    compare(
-        implementation,
-        case,
-        actual,
-        expected,
-        gradient_budgets(case, variants, implementation.computes_in(case.operation)),
-    )
+    allowed_gradients = gradient_budgets(case, variants, implementation.computes_in(case.operation))
+    found = {**others, **actual}
+    compare(implementation, case, found, expected, allowed_gradients, how=how)
+    _assert_left_alone(case, left)
+    if not _same_bits(handed, cotangent_left):
+        raise NonConformance("the cotangent was changed on the way back; it belongs to the caller", case)
+    return found
+
+
+@functools.cache
+def _asked_in_other_ways(requirements: int) -> frozenset[int]:
+    """Ids of the first cases of each operation in each requirement of gradients, of so many requirements."""
+    chosen: list[int] = []
+    for requirement in REQUIREMENTS.values():
+        if requirement.needs_gradients:
+            for operation in requirement.operations:
+                own = [case for case in requirement.cases if case.operation is operation and isinstance(case, Case)]
+                chosen += [id(case) for case in own if case.size <= ASKED_OTHERWISE_UP_TO][:ASKED_OTHERWISE]
+    return frozenset(chosen)
+
+
+def _apart(case: Case) -> list[tuple[str, ...]]:
+    """The names of what has a gradient: each input alone, all weights together; what is given twice is named together."""
+    leaves = case.differentiable()
+    inputs = {id(value): value for name, value in leaves.items() if name in case.operation.tensors}
+    groups = [tuple(name for name, value in leaves.items() if value is tensor) for tensor in inputs.values()]
+    weights = tuple(name for name in leaves if name not in case.operation.tensors)
+    return [*groups, weights] if weights else groups
+
+
+def _otherwise_laid_out(value: Tensor) -> Tensor:
+    return transposed(value) if value.dim() > 1 else sliced(value) if value.dim() else value
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def assert_derived(
@@ -559,6 +620,10 @@ def assert_same(
 def assert_untouched(implementation: Implementation, case: Case) -> None:
     """No bit of any tensor, weight or mask differs after the call."""
     _, left = _result(lambda: implementation.call_watched(case), case)
+    _assert_left_alone(case, left)
+
+
+def _assert_left_alone(case: Case, left: Case) -> None:
     names = [*case.operation.tensors, *(f"weights[{name!r}]" for name in case.weights or {}), *case.options]
     if len(case.tensors) != len(case.operation.tensors):
         names = [f"{case.operation.tensors[0]}[{place}]" for place in range(len(case.tensors))] + names[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ def call_of(case: Case) -> str:
     names = list(case.operation.tensors)
     if len(names) != len(case.tensors):
         names = [f"{names[0]}[{place}]" for place in range(len(case.tensors))]
-    parts = [f"{name}={_value(value, written_out)}" for name, value in zip(names, case.tensors, strict=True)]
+    first = _first_places(names, case.tensors)
+    parts = [
+        f"{name}={_value(value, written_out) if first[name] == name else first[name]}"
+        for name, value in zip(names, case.tensors, strict=True)
+    ]
     if case.weights is not None:
         inside = ", ".join(f"{name}={_value(value, written_out)}" for name, value in case.weights.items())
         parts.append(f"weights=({inside})")
@@ -33,6 +38,13 @@ def call_of(case: Case) -> str:
     ]
     dtype = f"  # {case.dtype}" if written_out and case.dtype not in ("", EXACT) else ""
     return f"{case.operation.name}({', '.join(parts)}){dtype}"
+
+
+def _first_places(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
+    """By name the first name of the same tensor: one that is given twice is one object in a snippet too."""
+    first: dict[int, str] = {}
+    pairs = zip(names, values, strict=True)
+    return {name: first.setdefault(id(value), name) if isinstance(value, Tensor) else name for name, value in pairs}
 
 
 def _value(value: Any, written_out: bool) -> str:
@@ -59,12 +71,18 @@ def snippet_of(case: Case, implementation: Implementation, *, gradients: bool = 
     names = list(case.operation.tensors)
     if len(names) != len(case.tensors):
         names = [f"{names[0]}_{place}" for place in range(len(case.tensors))]
-    lines = [f"{name} = {_literal(value, framework)}" for name, value in zip(names, case.tensors, strict=True)]
+    first = _first_places(names, case.tensors)
+    lines = [
+        f"{name} = {_literal(value, framework) if first[name] == name else first[name]}"
+        for name, value in zip(names, case.tensors, strict=True)
+    ]
     arguments, options = list(names), []
     if case.weights is not None:
+        own = _first_places(case.weights, case.weights.values())
         lines.append("weights = {")
         lines += [f"    {name!r}: {_literal(value, framework)}," for name, value in case.weights.items()]
         lines.append("}")
+        lines += [f"weights[{name!r}] = weights[{own[name]!r}]" for name in case.weights if own[name] != name]
         arguments.append("weights")
     if case.config is not None:
         lines.append(f"config = {case.config!r}")

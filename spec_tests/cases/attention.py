@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import WIDE, Case, Drawn, batch_last, booleans, layouts, normal, sliced, transposed
+from transpec.cases import WIDE, Case, Drawn, batch_last, booleans, cut_out, layouts, normal, sliced, transposed
 from transpec.reference.attention import attention_weights, multi_head_attention, scaled_dot_product_attention
 
 HIDDEN = 100.0  # what cannot be seen is a hundred times the ordinary
@@ -252,6 +252,21 @@ equal_scores = [
 ]
 
 
+def _alike(name: str, *places: int, **more: Any) -> Case:
+    """Queries, keys and values of one shape; `places` says which of three tensors stands for each of them."""
+    numbers = drawn_numbers(name, (2,), T=6, S=6, E=8, D=8)
+    query, key, value = (numbers[place] for place in places)
+    return attention(name, query, key, value, **more)
+
+
+# Code has paths for the very same tensor in two places: they are others for self-attention and cross-attention.
+the_same_tensor = [
+    _alike("queries are keys are values", 0, 0, 0, mask=causal(6, 6)),
+    _alike("queries are keys", 0, 0, 2),
+    _alike("keys are values", 0, 1, 1),
+]
+
+
 def _shared(name: str, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], **more: Any) -> Case:
     """A call whose leading axes broadcast, five queries of four keys."""
     numbers = (normal(f"{name} q", *query, 5, 7), normal(f"{name} k", *key, 4, 7), normal(f"{name} v", *value, 4, 3))
@@ -302,10 +317,11 @@ masked = [
     *among(one_size, "one size, look-ahead", "one size, under a mask"),
     # A look-ahead mask is one in every row, not in the first and the last alone.
     masked_case("look-ahead in the first and last row alone", torch.tensor(CORNERS).bool()),
-    masked_case("look-ahead and padding", causal(5, 7) & up_to(3, 6, keys=7).view(2, 1, 1, 7)),
+    # Whoever looks at the first of a batch sees nothing but the look-ahead, or below no padding at all.
+    masked_case("look-ahead and padding", causal(7, 7) & up_to(7, 3, keys=7).view(2, 1, 1, 7)),
     masked_case("one key hidden", torch.arange(7).ne(2).expand(5, 7).clone()),
     masked_case("padding of unlike lengths", up_to(3, 6, keys=7).view(2, 1, 1, 7)),
-    masked_case("left padding of unlike lengths", ~up_to(4, 1, keys=7).view(2, 1, 1, 7)),
+    masked_case("left padding of unlike lengths", ~up_to(0, 4, keys=7).view(2, 1, 1, 7)),
     masked_case("unlike per batch", random_mask("unlike batch", 2, 1, 5, 7)),
     masked_case("unlike per head", random_mask("unlike head", 3, 5, 7)),
     masked_case("unlike everywhere", random_mask("unlike all", 2, 3, 5, 7)),
@@ -322,13 +338,20 @@ masked = [
     masked_case("last blocks hidden", torch.arange(80).lt(5).expand(3, 80).clone(), (2,)),
     masked_case("every second block hidden", (torch.arange(80) // 16 % 2).bool().expand(3, 80).clone(), (2,)),
     masked_case("unlike everywhere over many keys", random_mask("many keys", 2, 3, 17, 65)),
-]
+    attention(
+        "unlike everywhere, 129 heads",
+        *drawn_numbers("129 heads", (43, 3), T=2, S=3, E=3, D=2), mask=random_mask("129 heads", 43, 3, 2, 3), dtypes=WIDE,
+    ),
+]  # fmt: skip
 
 mask_shapes = [
     masked_case("mask of keys alone", torch.arange(7).ne(2)),
     masked_case("mask of keys alone, as many as queries", torch.arange(7).ne(2), T=7),
     masked_case("mask of keys alone, without leading axes", torch.arange(7).ne(2), (), T=7),
     masked_case("mask of one row", torch.arange(7).ne(2).view(1, 7)),
+    masked_case(
+        "mask of one row a batch item, 131 queries", up_to(3, 6, keys=7).view(2, 1, 7), (2,), T=131, dtypes=WIDE
+    ),
     masked_case("mask of one row a batch item, as many keys as queries", up_to(3, 6, keys=7).view(2, 1, 1, 7), T=7),
     masked_case("mask with a head axis of one", booleans("head of one", 2, 1, 1, 7) | torch.arange(7).eq(3)),
     masked_case("mask with a batch axis of one", random_mask("batch of one mask", 1, 3, 5, 7)),
@@ -404,10 +427,18 @@ def _with_unlike_levels(name: str) -> Case:
     return attention(name, query, key, value, dtypes=WIDE)
 
 
+def _with_many_weak_keys(name: str) -> Case:
+    """A key far above 300 others, whose weights of 7e-8 each make 2e-5 of the output together."""
+    key = torch.where(torch.arange(301) == 5, 16.5, 0.0).to(torch.float64).unsqueeze(-1)
+    return attention(name, torch.ones(1, 1, dtype=torch.float64), key, (key == 0).to(torch.float64), dtypes=WIDE)
+
+
 hard_scores = [
     _with_scores_of("scores of ±1e4", 1e4),
     _with_scores_of("scores of ±100", 100.0),
     replace(_with_scores_of("scores of ±1e7", 1e7), dtypes=("float64",)),
+    replace(_with_scores_of("scores of ±3000, a negative scale", 3e3), options={"scale": -(11**-0.5)}),
+    _with_many_weak_keys("many keys far below one"),
     _with_scores_of("scores of ±1e4 over 40 keys", 1e4, S=40),
     _with_unlike_levels("rows of unlike levels"),
     _with_rows_that_rise_and_fall("scores that rise for some queries and fall for others, over 300 keys"),
@@ -473,6 +504,14 @@ strided_together = [
     attention("everything sliced", *_all(sliced, "all sliced", S=33)),
     attention("everything batch-last", *_all(batch_last, "all batch-last")),
     attention("cut out of one buffer", *_of_one_buffer("one buffer")),
+    *(
+        attention(
+            f"everything the corner of a larger buffer, {axes} axes",
+            *_all(cut_out, f"corners {axes}", lead=lead, T=7),
+            mask=cut_out(random_mask("corner", *lead[: axes - 2], 7, 7)),
+        )
+        for axes, lead in ((2, (2,)), (4, (2, 3)))
+    ),
     attention(
         "keys and values of stride zero under a mask",
         *_shared_by_stride("stride zero"), mask=random_mask("stride zero", 2, 1, 5, 33),
@@ -546,6 +585,19 @@ def _nearly_self_attention(name: str) -> Case:
     return replace(case, tensors=(query, *(torch.where(first, query, other) for other in others)))
 
 
+def _heads_alike(name: str, *places: int, **more: Any) -> Case:
+    """Queries, keys and values of one shape; `places` says which of three tensors stands for each of them."""
+    case = multi_head(name, T=6, S=6, **more)
+    return replace(case, tensors=tuple(case.tensors[place] for place in places))
+
+
+def _with_tied_weights(name: str) -> Case:
+    """Keys and values have one weight in common."""
+    case = multi_head(name)
+    weights = case.weights or {}
+    return replace(case, weights={**weights, "w_v": weights["w_k"]})
+
+
 def _with_weights_in_another_order(case: Case) -> Case:
     order = [f"{kind}_{which}" for kind in "wb" for which in "vqok"]
     return replace(case, weights={name: (case.weights or {})[name] for name in order})
@@ -557,6 +609,9 @@ heads = [
     multi_head("as many queries as keys, heads", T=6, S=6),
     _self_attention("self-attention"),
     _nearly_self_attention("first tokens alike, later ones not"),
+    _heads_alike("heads, queries are keys", 0, 0, 2),
+    _heads_alike("heads, keys are values", 0, 1, 1),
+    _with_tied_weights("keys and values of one weight"),
     multi_head("as many heads as batch items", B=3, T=5, S=4),
     multi_head("as many heads as positions", B=2, T=3, S=3),
     multi_head("as many batch items as positions", B=6, T=6, S=6),
@@ -574,6 +629,7 @@ heads = [
     multi_head("sixteen items", B=16, T=4, S=3, H=2, E=7),
     multi_head("block edges", B=1, T=33, S=65),
     multi_head("wide heads", H=2, E=33, T=3, S=4),
+    multi_head("wider heads", H=2, E=80, D=3, T=3, S=4, widths=(5, 6, 7), M=5),
 ]
 heads_one_position = [multi_head("one position", T=1, S=1), multi_head("one key, heads", S=1)]
 heads_of_differing_inputs = [
@@ -607,7 +663,9 @@ heads_masked = [
         "heads, 129 batch items under a mask", B=129, T=2, S=3, E=2, mask=random_mask("129 items", 129, 2, 3), dtypes=WIDE
     ),
     multi_head("heads, padding of unlike lengths", mask=up_to(3, 6, keys=7).unsqueeze(1)),
-    multi_head("heads, self-attention under padding", T=7, mask=up_to(3, 6, keys=7).unsqueeze(1)),
+    multi_head("heads, self-attention under padding", T=7, mask=up_to(7, 4, keys=7).unsqueeze(1)),
+    multi_head("heads, look-ahead and padding", T=7, mask=causal(7, 7) & up_to(7, 3, keys=7).unsqueeze(1)),
+    multi_head("heads, 130 keys of unlike lengths", T=2, S=130, E=2, mask=up_to(3, 129, keys=130).unsqueeze(1)),
     multi_head("heads, mask of keys alone", mask=torch.arange(7).ne(2)),
     multi_head("heads, mask of keys alone, as many as queries", T=7, mask=torch.arange(7).ne(2)),
     multi_head("heads, mask with a batch axis of one", mask=random_mask("heads one", 1, 5, 7)),
@@ -656,6 +714,8 @@ def _with_fused_weights(name: str) -> Case:
 heads_strided = [
     *layouts(multi_head("heads, strides", mask=random_mask("heads strides", 2, 5, 7))),
     _with_fused_weights("weights cut out of one matrix"),
+    multi_head("heads, the corner of a larger mask", mask=cut_out(random_mask("corner", 5, 7))),
+    multi_head("heads, the corner of a larger mask of three axes", mask=cut_out(random_mask("corner", 2, 5, 7))),
 ]
 
 # --- Drawn ------------------------------------------------------------------------------------------------------------
@@ -738,7 +798,9 @@ every_operation = [
     *among(heads_masked, "heads, unlike per batch", "heads, mask of keys alone"),
 ]
 differentiable = [
-    *one_size,
+    *among(one_size, "one size for keys and values", "one size, under a mask"),
+    *the_same_tensor,
+    *among(one_size, "one size for keys and values, long", "one size, look-ahead", "one size, scale 0.3"),
     *among(generic, "generic", "no leading axes", "more queries than keys", "three leading axes"),
     *among(peaky, "peaky", "keys nearly alike"),
     *among(lengths_of_one, "one query", "a batch of one"),
@@ -762,6 +824,8 @@ heads_differentiable = [
     *heads_of_differing_inputs,
     *among(heads_without_biases, "no biases", "only the output's bias"),
     *among(heads_masked, "heads, look-ahead, fewer queries than keys", "heads, unlike per batch"),
+    *among(heads, "heads, queries are keys", "heads, keys are values", "keys and values of one weight"),
+    *among(heads, "many batch items"),
 ]
 
 
@@ -816,7 +880,8 @@ def with_other_numbers(case: Case) -> Case:
     """A call of the same shapes with every number another, the mask moved on by one key."""
     mask = case.options.get("mask")
     more = {} if mask is None else {"mask": mask.roll(1, -1)}
-    return case.changed("other numbers", tuple(x.flip(-1) - 0.5 for x in case.tensors), **more)
+    weights = {name: 0.1 - weight for name, weight in case.weights.items()} if case.weights else None
+    return case.changed("other numbers", tuple(x.flip(-1) - 0.5 for x in case.tensors), weights, **more)
 
 
 def with_more_keys(case: Case) -> Case:

@@ -189,8 +189,8 @@ widths_of_their_own = [
     for width, dtype in zip((84, 86), WIDE, strict=True)
 ]
 differentiable = [
-    *generic[:6], *leading_axes, *widths[:3], *ids[:7], offsets[1], far[0], magnitudes[2], *lengths_of_one[:5],
-    lengths[4], *strided,
+    *generic[:6], *leading_axes, *widths[:3], widths[-1], *ids[:7], offsets[1], far[0], magnitudes[2],
+    *lengths_of_one[:5], lengths[4], drawn_ids("200 tokens", 2, 100), *strided,
 ]  # fmt: skip
 
 # --- Changes that properties make -------------------------------------------------------------------------------------
@@ -222,12 +222,20 @@ def rest(case: Case, start: int) -> Case:
 
 def others_than(case: Case, dtypes: tuple[str, ...]) -> list[Case]:
     """Calls that a careless memory would take for this one: another dtype, other ids, table, offset, length."""
+    token_ids = case.tensors[0]
+    return [
+        *(case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype),
+        *others_of_the_same_shapes(case),
+        case.changed("longer", (torch.cat((token_ids, token_ids), -1),)),
+    ]
+
+
+def others_of_the_same_shapes(case: Case) -> list[Case]:
+    """Calls with other ids, another table or another offset."""
     assert case.weights is not None
     token_ids, table, offset = case.tensors[0], case.weights["table"], case.options.get("offset", 0)
     return [
-        *(case.in_dtype(dtype) for dtype in dtypes if dtype != case.dtype),
         case.changed("other ids", (len(table) - 1 - token_ids,)),
         case.changed("other table", weights={"table": (1 - table).to(table.dtype)}),
         case.changed("other offset", offset=offset + 4),
-        case.changed("longer", (torch.cat((token_ids, token_ids), -1),)),
     ]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import WIDE, Case, Drawn, batch_last, layouts, normal, sliced, transposed
+from transpec.cases import WIDE, Case, Drawn, batch_last, cut_out, layouts, normal, sliced, transposed
 from transpec.reference.feed_forward import feed_forward
 from transpec.spec_tests.cases.tokens import BLOCK_EDGES, with_weights
 
@@ -77,6 +77,7 @@ generic = [
     network("one token", (1,)),
     network("a batch of one", (1, 3)),
     network("sequences of one token", (3, 1)),
+    network("129 sequences", (129, 2), M=3, F=4, dtypes=WIDE),
     network("inner sums of 3", size=3.0),
 ]
 units_at_rest = [  # sums near 9 are too coarse in bfloat16 to tell a GELU from another
@@ -133,7 +134,12 @@ strided_together = [
         {w: layout(v) if v.dim() > 1 else sliced(v) for w, v in (case.weights or {}).items()},
     )
     for case in [network("all at once", (3, 33), M=17, F=7, dtypes=WIDE)]
-    for name, layout in {"transposed": transposed, "sliced": sliced, "batch-last": batch_last}.items()
+    for name, layout in {
+        "transposed": transposed,
+        "sliced": sliced,
+        "batch-last": batch_last,
+        "cut out": cut_out,
+    }.items()
 ]
 _sound = network("shapes that do not fit")
 impossible = [
@@ -182,7 +188,7 @@ smooth = [
 differentiable = [
     *(
         clear_of_kinks(case)
-        for case in [*generic[:6], generic[9], leading_axes[1], leading_axes[3], sizes[5], strided[0]]
+        for case in [*generic[:6], generic[10], leading_axes[1], leading_axes[3], sizes[5], strided[0]]
     ),
     *units_at_rest,
     *with_activation("gelu", smooth),

@@ -221,3 +221,11 @@ def others_than(case: Case) -> list[Case]:
         return [case.changed("other ids", (moved,)), case.changed("other pad id", pad_id=int(ids[0, 0]) + 1)]
     turned = tuple(~mask for mask in case.tensors)
     return [case.changed("other masks", turned), case.changed("first alone", case.tensors[:1])]
+
+
+def others_of_the_same_shapes(case: Case) -> list[Case]:
+    """Those of them that the very arrays of the case can hold."""
+    if case.operation is look_ahead_mask:
+        return []
+    shapes = [mask.shape for mask in case.tensors]
+    return [other for other in others_than(case) if [mask.shape for mask in other.tensors] == shapes]

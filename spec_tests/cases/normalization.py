@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transpec.cases import EVERY_DTYPE, WIDE, Case, Drawn, batch_last, layouts, normal, sliced, transposed
+from transpec.cases import EVERY_DTYPE, WIDE, Case, Drawn, batch_last, cut_out, layouts, normal, sliced, transposed
 from transpec.operations import Operation
 from transpec.reference.normalization import add_norm, layer_norm, rms_norm
 from transpec.spec_tests.cases.tokens import BLOCK_EDGES, with_weights
@@ -112,15 +112,20 @@ leading_axes = [
     layer("four leading axes", rows("batches of batches", 2, 1, 3, 5, 7)),
 ]
 axes_of_one_size = [layer(f"{rank} axes of 4", rows(f"{rank} axes of 4", *[4] * rank, mean=1.0)) for rank in (2, 3, 4)]
+_twice = rows("twice", 2, 3, 7)
+twice = _as(add_norm, layer("x twice", _twice), tensors=(_twice, _twice))
 sums = [
     *add_of(generic),
     *(case.changed("exchanged", case.tensors[::-1]) for case in add_of(generic[:2])),
     total("a sublayer that gives zero", rows("zero s", 2, 3, 7), torch.zeros(2, 3, 7, dtype=torch.float64)),
     total("a residual of zero", torch.zeros(2, 3, 7, dtype=torch.float64), rows("zero x", 2, 3, 7)),
+    # One tensor for both, which code may have a path for.
+    twice,
     total("a sublayer much louder than x", rows("soft x", 2, 3, 7), rows("loud s", 2, 3, 7) * 10),
 ]
 broadcast = [
     total("a sublayer output without leading axes", rows("all x", 2, 3, 7), rows("bare s", 7)),
+    total("a sublayer output with an axis of one", rows("three x", 3, 4, 6), rows("one s", 1, 4, 6)),
     total("x with an axis of one", rows("one x", 1, 3, 7), rows("two s", 2, 3, 7)),
     # Alignment is at the last axis also where a size would fit at the first.
     total("x without a batch as large as its length", rows("bare x", 3, 7), rows("square s", 3, 3, 7)),
@@ -151,6 +156,7 @@ epsilon = [
 epsilon_of_zero = [
     layer("eps 0", rows("eps 0", 2, 3, 7, size=0.1), eps=0.0),
     layer("eps 0, deviation 1e-3", rows("eps 0 small", 2, 3, 7, size=1e-3), eps=0.0, dtypes=WIDE),
+    layer("eps 0, deviation 1e-12", rows("eps 0 tiny", 2, 3, 7, size=1e-12), eps=0.0, dtypes=WIDE),
 ]
 
 # --- Stability --------------------------------------------------------------------------------------------------------
@@ -193,7 +199,12 @@ strided = [
 strided_together = [
     case.changed(name, tuple(layout(x) for x in case.tensors), {w: sliced(v) for w, v in (case.weights or {}).items()})
     for case in in_every_operation([layer("all at once", rows("all at once", 3, 5, 33), dtypes=WIDE)])
-    for name, layout in {"transposed": transposed, "sliced": sliced, "batch-last": batch_last}.items()
+    for name, layout in {
+        "transposed": transposed,
+        "sliced": sliced,
+        "batch-last": batch_last,
+        "cut out": cut_out,
+    }.items()
 ]
 _sound = in_every_operation([layer("shapes that do not fit", rows("do not fit", 2, 5, 7))])
 impossible = [
@@ -258,7 +269,7 @@ _moderate = [
 _without_variance = [replace(case, dtypes=WIDE) for case in (zero_rows[1], one_entry[0])]
 differentiable = [*_moderate, *constant_rows, *_without_variance, one_entry[1]]
 rms_differentiable = rms_of([*_moderate, constant_rows[1], one_entry[1]])
-sums_differentiable = [*add_of(_moderate), broadcast[0]]
+sums_differentiable = [*add_of(_moderate[:1]), twice, *add_of(_moderate[1:]), *broadcast[:2]]
 
 
 # --- Changes that properties make -------------------------------------------------------------------------------------
