@@ -287,8 +287,9 @@ def cut_out(value: Tensor) -> Tensor:
     """The same numbers, the first rows and columns of a larger buffer: entries are neighbours, rows lie further apart."""
     larger = [size + 2 if axis >= value.dim() - 2 else size for axis, size in enumerate(value.shape)]
     wide = torch.full(larger, 7, dtype=torch.int64).to(value.dtype)
-    corner = wide[(..., *(slice(0, size) for size in value.shape[-2:]))]
-    return corner.copy_(value)
+    for axis in range(max(0, value.dim() - 2), value.dim()):
+        wide = wide.narrow(axis, 0, value.shape[axis])
+    return wide.copy_(value)
 
 
 def expanded(value: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import operator
 import os
 import pkgutil
 import signal
@@ -19,6 +20,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -510,7 +512,9 @@ class Implementation:
         checked = {leaf: self._checked(named[leaf], f"the gradient of {leaf} is") for leaf in leaves}
         # A tensor that is given twice has one gradient, the sum over its places.
         alike = {leaf: [other for other in leaves if leaves[other] is leaves[leaf]] for leaf in leaves}
-        return {leaf: sum(checked[other] for other in others) for leaf, others in alike.items()}
+        if any(checked[other].shape != checked[leaf].shape for leaf, others in alike.items() for other in others):
+            raise WrongResult(f"{name} returned gradients of unlike shapes for one tensor that is given twice")
+        return {leaf: reduce(operator.add, (checked[other] for other in others)) for leaf, others in alike.items()}
 
     def _dtype(self, case: Case) -> Any:
         return self.framework.dtype(case.dtype) if case.dtype in self.framework.dtypes else None

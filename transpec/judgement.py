@@ -474,7 +474,7 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
     """The result for each of `others` in the very arrays of a call with `case`, or where they lay, equals the formula's."""
     for other, anew in itertools.product(others, (False, True)):
         variants = declared_variants(implementation, other)
-        result = _result(lambda other=other, anew=anew: implementation.call_again(case, other, anew=anew), other)
+        result = _result(functools.partial(implementation.call_again, case, other, anew=anew), other)
         actual = _of_contract(result, other, oracle(other))
         compare(
             implementation,

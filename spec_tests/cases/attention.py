@@ -429,8 +429,10 @@ def _with_unlike_levels(name: str) -> Case:
 
 def _with_many_weak_keys(name: str) -> Case:
     """A key far above 300 others, whose weights of 7e-8 each make 2e-5 of the output together."""
-    key = torch.where(torch.arange(301) == 5, 16.5, 0.0).to(torch.float64).unsqueeze(-1)
-    return attention(name, torch.ones(1, 1, dtype=torch.float64), key, (key == 0).to(torch.float64), dtypes=WIDE)
+    # Not all of one score: the same rounding in each would not average out as it does elsewhere.
+    far, weak = torch.arange(301) == 5, 0.1 * normal(name, 301)
+    key, value = torch.where(far, 16.5, weak).unsqueeze(-1), (~far).to(torch.float64).unsqueeze(-1)
+    return attention(name, torch.ones(1, 1, dtype=torch.float64), key, value, dtypes=WIDE)
 
 
 hard_scores = [
