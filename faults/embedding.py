@@ -1,6 +1,7 @@
 """Mistakes in token embeddings."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -264,7 +265,7 @@ def the_scaled_table_of_the_first_call_is_kept(token_ids, weights, *, offset=0):
     return token_embedding(token_ids, {"table": kept}, offset=offset)
 
 
-_tables: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+_tables: dict[str, tuple[Any, Any]] = {}
 
 
 @fault(

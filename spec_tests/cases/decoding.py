@@ -447,7 +447,7 @@ def answering(
 ) -> Case:  # fmt: skip
     """A call of greedy_decode_t5, on sources of these lengths padded on a side where lengths are given."""
     S, B = max(lengths, default=S), len(lengths) or B
-    options = {"max_new_tokens": max_new_tokens, "eos_id": eos_id, "pad_id": pad_id}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "eos_id": eos_id, "pad_id": pad_id}
     if lengths:
         options["attention_mask"] = real(*lengths, width=S, side=side)
     # Of `model` the weights and the config are taken; what it reads is put in its place.

@@ -49,22 +49,22 @@ def trainable(implementation: Implementation, operation: Operation[..., Any]) ->
 
 
 @kernel(multi_head_attention)
-def multi_head(query, key, value, weights, *, num_heads, mask=None):  # type: ignore[no-untyped-def]
+def multi_head(query, key, value, weights, *, num_heads, mask=None):
     """Projections with their biases in one call each, and fused attention."""
-    heads = [split_heads(x, num_heads) for x in _projected(query, key, value, weights)]
+    q, k, v = (split_heads(x, num_heads) for x in _projected(query, key, value, weights))
     seen = None if mask is None else mask.broadcast_to(len(query), query.shape[1], key.shape[1]).unsqueeze(1)
-    return _project(merge_heads(functional.scaled_dot_product_attention(*heads, attn_mask=seen)), weights, "o")
+    return _project(merge_heads(functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)), weights, "o")
 
 
 @kernel(t5_attention)
-def with_relative_bias(query, key, value, weights, *, num_heads, bias=None, mask=None):  # type: ignore[no-untyped-def]
+def with_relative_bias(query, key, value, weights, *, num_heads, bias=None, mask=None):
     """The same with T5's bias in place of a mask, and no scale."""
-    heads = [split_heads(x, num_heads) for x in _projected(query, key, value, weights)]
+    q, k, v = (split_heads(x, num_heads) for x in _projected(query, key, value, weights))
     added = None if bias is None else bias.unsqueeze(0)
     if mask is not None:
         seen = mask.broadcast_to(len(query), query.shape[1], key.shape[1]).unsqueeze(1)
         added = torch.where(seen, 0.0 if added is None else added, -torch.inf)
-    mixed = functional.scaled_dot_product_attention(*heads, attn_mask=added, scale=1.0)
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=1.0)
     return _project(merge_heads(mixed), weights, "o")
 
 
@@ -82,7 +82,7 @@ def _project(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 
 
 @kernel(feed_forward)
-def two_linear_layers(x, weights, *, activation="relu"):  # type: ignore[no-untyped-def]
+def two_linear_layers(x, weights, *, activation="relu"):
     """Both products with their biases in one call each, and a fused activation."""
     inner = _ACTIVATIONS[activation](functional.linear(x, weights["w_1"].T, weights["b_1"]))
     return functional.linear(inner, weights["w_2"].T, weights["b_2"])
@@ -96,12 +96,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @kernel(layer_norm)
-def native_layer_norm(x, weights, *, eps):  # type: ignore[no-untyped-def]
+def native_layer_norm(x, weights, *, eps):
     """LayerNorm in one call."""
     return functional.layer_norm(x, x.shape[-1:], weights["gain"], weights["bias"], eps)
 
 
 @kernel(rms_norm)
-def native_rms_norm(x, weights, *, eps):  # type: ignore[no-untyped-def]
+def native_rms_norm(x, weights, *, eps):
     """RMSNorm in one call."""
     return functional.rms_norm(x, x.shape[-1:], weights["gain"], eps)

@@ -285,12 +285,14 @@ def written(implementation: Implementation, weights: Weights, name: str) -> Writ
         sums, drawn_at = probabilities.cumsum(-1), torch.from_numpy(draw.random_sample((PROMPTS, 1)))
         chosen = (sums <= drawn_at * sums[:, -1:]).sum(-1, keepdim=True)  # the first whose sum is above the number
         ids = torch.cat([ids, chosen.clamp_max(BYTES - 1)], -1)
-    own, other = (
-        once(("trigrams", which), lambda which=which: Ngrams(3, parts(which)[0])) for which in (name, "moby_dick")
-    )
+    own, other = (once(("trigrams", which), partial(_trigrams, which)) for which in (name, "moby_dick"))
     rows = [bytes(row) for row in ids.tolist()]
     nearness = sum(own.bits_of(row, PROMPT) - other.bits_of(row, PROMPT) for row in rows) / (PROMPTS * WRITTEN)
     return Written(-nearness, rows[0][PROMPT:].decode(errors="replace"))
+
+
+def _trigrams(name: str) -> Ngrams:
+    return Ngrams(3, parts(name)[0])
 
 
 # --- Distillation -----------------------------------------------------------------------------------------------------
