@@ -438,7 +438,8 @@ def _of_contract(result: Tensor, case: Case, expected: Tensor) -> Tensor:
         raise NonConformance(f"output has the shape {tuple(result.shape)}, should have {tuple(expected.shape)}", case)
     if result.dtype != dtype:
         given, wanted = str(result.dtype).removeprefix("torch."), str(dtype).removeprefix("torch.")
-        raise NonConformance(f"output has the dtype {given}, should have {wanted}, that of the inputs", case)
+        of_inputs = ", that of the inputs" if expected.is_floating_point() else ""
+        raise NonConformance(f"output has the dtype {given}, should have {wanted}{of_inputs}", case)
     return result
 
 
