@@ -22,7 +22,7 @@ conform: $(READY)  ## judge the bundled implementations; reports/latest/{index.h
 
 conform-huggingface: $(EXTRAS)  ## the same for Hugging Face's models, which need an extra
 	$(BIN)/python -m pytest -q $(addprefix --impl ,$(HUGGINGFACE)) --report-dir reports/huggingface
-	$(BIN)/python -m pytest -q --impl metrics_libraries --report-dir reports/metrics
+	$(BIN)/python -m pytest -q --impl metrics_libraries --impl torchmetrics_functional --report-dir reports/metrics
 
 extras: $(EXTRAS)  ## install what some tests and implementations need and most users do not
 

@@ -54,6 +54,22 @@ def test_the_library_agrees(libraries, case):
     assert float(ratio) <= RIGHT
 
 
+SCORED = [
+    case.in_dtype("float32")
+    for case in (*metrics.exact_matches, *metrics.answer_f1s, *metrics.perplexities)
+    if "float32" in case.dtypes and all(case.tensors[1] if case.operation.name.startswith("squad") else [True])
+]
+
+
+@pytest.mark.parametrize("case", SCORED, ids=lambda case: f"{case.operation.name}-{case}")
+def test_torchmetrics_agrees(case):
+    """torchmetrics equals the reference within half a budget, on every designed case that its SQuAD of 1.1 has an answer to."""
+    pytest.importorskip("torchmetrics", reason=EXTRA.format("torchmetrics"))
+    expected, allowed = oracle(case), budget(case)
+    error = (load(find("torchmetrics_functional")).call(case).double() - expected).abs()
+    assert bool((error <= RIGHT * allowed).all())
+
+
 @pytest.mark.parametrize("case", metrics.constant, ids=lambda case: f"{case.operation.name}-{case}")
 def test_the_library_says_nan_of_constants(libraries, case):
     """SciPy's correlations of constants are NaN, as the reference's are."""
