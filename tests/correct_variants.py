@@ -461,9 +461,9 @@ class Reflection(InTorch):
     @staticmethod
     def layer_norm(x, weights, *, eps):
         width = x.shape[-1]
-        across = torch.full((width,), width**-0.5, dtype=x.dtype)
+        across = torch.full((width,), width**-0.5, dtype=torch.float64)
         across[0] += 1  # the mirror that turns the direction of equal entries into the first axis
-        mirror = across / across.square().sum().sqrt()
+        mirror = (across / across.square().sum().sqrt()).to(x.dtype)
         turned = x - 2 * (x @ mirror).unsqueeze(-1) * mirror
         turned = torch.cat([torch.zeros_like(turned[..., :1]), turned[..., 1:]], -1)  # the part along it is the mean
         centred = turned - 2 * (turned @ mirror).unsqueeze(-1) * mirror

@@ -22,7 +22,7 @@ from transpec.operations import Variant
 from transpec.reference.feed_forward import feed_forward
 from transpec.reference.gpt import GptConfig, gpt
 from transpec.runs import Curve, Image, Score, assert_beats, assert_follows, forward, plot
-from transpec.spec_tests.runs import messages, sentiment
+from transpec.spec_tests.runs import messages, sentiment, translation
 from transpec.spec_tests.runs.kernels import KERNELS
 
 CONFIG = GptConfig(vocab_size=11, d_model=6, d_ff=10, num_heads=2, num_layers=1, max_positions=5)
@@ -192,9 +192,10 @@ def test_every_message_is_read_once_before_any_is_read_again() -> None:
     rows = [row for batch in messages.batches(count) for row in zip(*(part.tolist() for part in batch), strict=True)]
     read = {tuple(tuple(token for token in row if token) for row in pair) for pair in rows}
     by = messages.pieces()
-    given = [(messages.PREFIX + english, german) for english, german in messages.corpus().train]
+    before, end = tuple(translation.encoded(messages.PREFIX, by)), (translation.END,)
+    given = [[tuple(translation.encoded(text, by)) + end for text in pair] for pair in messages.corpus().train]
     assert len(rows) == len(given)
-    assert read == {tuple(tuple(messages.encoded(text, by)) for text in pair) for pair in given}
+    assert read == {(before + english, german) for english, german in given}
 
 
 def test_held_out_reviews_are_nowhere_in_what_is_read() -> None:

@@ -325,8 +325,8 @@ without_overflow = [
     # Their squares overflow in float32, and they themselves do not.
     scaled_loss("large gradients that do not overflow", 5, gradients=normal("large gradients", 8, 5) * 1e18),
     # In float32 their sum does.
-    scaled_loss("a sum that overflows", 2, gradients=torch.full((3, 2), 7.0, dtype=torch.float64), N=3,
-                initial_scale=2.0**125, growth_interval=9),
+    scaled_loss("a sum that overflows", 6, gradients=torch.full((3, 6), 7.0, dtype=torch.float64), N=3,
+                initial_scale=2.0**123, growth_interval=9),
 ]  # fmt: skip
 overflowing = [
     scaled_loss("an overflow", 5, at={3: INF}),
