@@ -784,6 +784,7 @@ without_room = [
     tasks("too long, padding 5 and EOS 7", 3, 9, 2, 5, length=8, pad_id=5, eos_id=7),
     tasks("too long, an EOS where it is cut", 2, length=7, ids=[[8, 9, 7, 1, 6, 5], [8, 9, 7, 6, 1, 5], [4, 1]]),
     tasks("a long text", 4, 300, 20, length=129),
+    tasks("seventeen texts, all too long", 2, *range(5, 22), length=6),
 ]
 no_room_at_all = [tasks("a length of 0", 2, 3, 1, length=0)]
 
