@@ -11,16 +11,7 @@ Dimension letters, the same everywhere:
 
 import importlib
 
-PROFILES = {
-    "Core": ("attention", "masks", "positions", "feed_forward", "normalization", "embedding"),
-    "Blocks": ("layers", "transformer"),
-    "Models": ("bert", "gpt", "t5", "albert"),
-    "Training": ("objectives", "heads", "optimization", "training", "pretraining", "claims"),
-    "Decoding": ("decoding",),
-    "Evaluation": ("metrics",),
-}
-CHAPTERS = tuple(chapter for chapters in PROFILES.values() for chapter in chapters)
-WITHOUT_FORMULAS = ("training", "pretraining")  # what they train are the models of other chapters
+from transpec.profiles import CHAPTERS, WITHOUT_FORMULAS
 
 for _chapter in CHAPTERS:
     if _chapter in WITHOUT_FORMULAS:

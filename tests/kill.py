@@ -24,7 +24,7 @@ from transpec.implementations import Implementation, Source, declared
 from transpec.judgement import VISIBLE, budget, oracle, worst_ratio
 from transpec.judging import Outcome, judge
 from transpec.operations import OPERATIONS, Operation, inject, uses
-from transpec.reference import PROFILES
+from transpec.profiles import PROFILES
 from transpec.requirements import Requirement
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "kill-matrix.md"

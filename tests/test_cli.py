@@ -13,7 +13,7 @@ from transpec import catalogue
 from transpec.cli import main
 from transpec.implementations import find, load
 from transpec.operations import OPERATIONS
-from transpec.reference import CHAPTERS
+from transpec.profiles import CHAPTERS
 
 WRONG = str(ROOT / "examples" / "wrong_kernel.py")
 PREFACE = "To see it without transpec:"

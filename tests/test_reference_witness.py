@@ -16,7 +16,7 @@ from witness import mp
 from transpec.cases import Case, booleans, normal
 from transpec.judgement import budget, cotangent, differentiate, evaluate, gradient_budgets, oracle
 from transpec.operations import OPERATIONS, uses
-from transpec.reference import PROFILES
+from transpec.profiles import PROFILES
 from transpec.reference.attention import attention_weights, multi_head_attention, scaled_dot_product_attention
 from transpec.reference.claims import convolution_stack, lstm, rnn
 from transpec.reference.embedding import token_embedding

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from transpec.operations import Operation, Variant, sentence
+from transpec.operations import Operation, Variant, sentence, uses
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +54,14 @@ def _import_chapters() -> None:
         importlib.import_module(f"{package.__name__}.{module}")
 
 
+@functools.cache
 def without_memory() -> list[Fault]:
     """The faults that give the same on every call: by them a case shows what it can see, whatever was called before."""
     return [fault for fault in load().values() if not fault.breaks.endswith("no-memory")]
+
+
+@functools.cache
+def near(operation: Operation[..., Any]) -> list[Fault]:
+    """Those without memory that change the formula of an operation: its own first, then those of what it calls."""
+    changing = [fault for fault in without_memory() if uses(operation, fault.operation)]
+    return sorted(changing, key=lambda fault: fault.operation is not operation)

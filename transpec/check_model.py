@@ -16,7 +16,7 @@ from transpec.cases import Case, integers
 from transpec.diagnosis import diagnose
 from transpec.implementations import Implementation, Misbehaviour, UsageError
 from transpec.judgement import NonConformance, assert_conforms
-from transpec.operations import OPERATIONS, uses
+from transpec.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from transpec.reference.checkpoints import Checkpoint, Rung
@@ -79,7 +79,7 @@ def _step(rung: Rung, implementation: Implementation, dtype: str, tokens: int, f
 
 def _diagnosis(case: Case, implementation: Implementation, error: NonConformance) -> list[str]:
     """The faults that explain the first divergence, where a search of the whole catalogue does not take too long."""
-    faults = [fault for fault in catalogue.without_memory() if uses(case.operation, fault.operation)]
+    faults = catalogue.near(case.operation)
     begun = time.perf_counter()
     case.operation(*case.arguments(lambda value: value, None)[0], **case.options)
     if (time.perf_counter() - begun) * len(faults) > DIAGNOSIS or error.comparison is None:

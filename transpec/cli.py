@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from transpec import __version__
 from transpec.implementations import REFERENCE, UsageError
+from transpec.profiles import PROFILES
 
 if TYPE_CHECKING:
     from transpec.cases import Case
@@ -145,15 +146,16 @@ def _list(what: str) -> int:
         )
         if what == "implementations":
             return 0
-    from transpec import catalogue, requirements
-    from transpec.operations import OPERATIONS
-    from transpec.reference import PROFILES
-
-    requirements.load()
     if what in ("all", "profiles"):
         print("profiles, and their chapters:")
         for profile, chapters in PROFILES.items():
             print(f"  {profile:16}{', '.join(chapters)}")
+        if what == "profiles":
+            return 0
+    from transpec import catalogue, requirements
+    from transpec.operations import OPERATIONS
+
+    requirements.load()
     if what in ("all", "operations"):
         print("operations:")
         for operation in OPERATIONS.values():

@@ -17,7 +17,7 @@ from torch import Tensor
 from transpec import rounding
 from transpec.cases import EXACT, WIDE, Case, copy, normal, once, sliced, transposed
 from transpec.implementations import Implementation, Raised, WrongResult
-from transpec.operations import OPERATIONS, Variant, generates, inject, uses
+from transpec.operations import OPERATIONS, Operation, Variant, generates, inject, uses
 from transpec.requirements import REQUIREMENTS
 
 OUTPUT_FACTOR = 4.0
@@ -67,11 +67,16 @@ class NonConformance(AssertionError):
 
 def declared_variants(implementation: Implementation, case: Case) -> tuple[Variant, ...]:
     """The variants of the reference that the implementation's declared choices ask for in a case's operation."""
+    return _variants(case.operation, tuple(implementation.choices.items()))
+
+
+@functools.cache
+def _variants(of: Operation[..., Any], choices: tuple[tuple[str, str], ...]) -> tuple[Variant, ...]:
     return tuple(
         variant
         for operation in OPERATIONS.values()
-        for (requirement, value), variant in operation.choices.items()
-        if implementation.choices.get(requirement) == value and uses(case.operation, operation)
+        for choice, variant in operation.choices.items()
+        if choice in choices and uses(of, operation)
     )
 
 
@@ -155,9 +160,7 @@ def _sampled_spread(
     exact: dict[str, Tensor], case: Case, variants: tuple[Variant, ...], precision: rounding.Precision
 ) -> dict[str, Tensor]:
     """The largest deviation over the samples, which are shared out between the formula and its equal formulations."""
-    used = [
-        operation for operation in OPERATIONS.values() if operation.formulations and uses(case.operation, operation)
-    ]
+    used = _with_formulations(case.operation)
     rounds = max((len(operation.formulations) for operation in used), default=0)
     others = [tuple(operation.formulations[turn % len(operation.formulations)] for operation in used) + variants
               for turn in range(rounds)]  # fmt: skip
@@ -174,6 +177,11 @@ def _sampled_spread(
             deviation = torch.where(finite, (results - exact[name]).abs(), 0.0).amax(0)
             spread[name] = torch.maximum(spread[name], deviation)
     return spread
+
+
+@functools.cache
+def _with_formulations(of: Operation[..., Any]) -> list[Operation[..., Any]]:
+    return [operation for operation in OPERATIONS.values() if operation.formulations and uses(of, operation)]
 
 
 def _samples(
@@ -321,14 +329,12 @@ def deviation_of(
     return float(_ratios(wrong, expected, budget(case, variants, compute_dtype)).max())
 
 
-def has_evidence(implementation: Implementation, case: Case, faults: Iterable[Variant]) -> bool:
+def has_evidence(implementation: Implementation, case: Case, near: Iterable[Variant]) -> bool:
     """Whether some known fault of the case's own formula would be seen by it, by a wide margin."""
     variants = declared_variants(implementation, case)
     key = ("evidence", variants, implementation.computes_in(case.operation))
 
     def look() -> bool:
-        near = [fault for fault in faults if uses(case.operation, fault.operation)]
-        near.sort(key=lambda fault: fault.operation is not case.operation)
         return any(
             deviation_of(case, fault, variants, implementation.computes_in(case.operation)) >= VISIBLE for fault in near
         )

@@ -39,7 +39,7 @@ def judge(
     try:
         _run(requirement, implementation, case)
         if requirement.states_the_equation and isinstance(case, Case):
-            outcome.evidence = has_evidence(implementation, case, catalogue.without_memory())
+            outcome.evidence = has_evidence(implementation, case, catalogue.near(case.operation))
     except NonConformance as error:
         _failed(outcome, requirement, error, implementation, explain)
     except Misbehaviour as error:

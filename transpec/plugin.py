@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -22,11 +23,12 @@ from typing import Any, Literal
 import pytest
 
 from transpec import implementations
+from transpec.profiles import CHAPTERS, PROFILES
 from transpec.progress import Watch
 
 # What travels from a worker on pytest's reports, as plain data: with the first one, all that only a process with torch
-# can tell; with each setup, what is about to be judged, for that call may be the worker's last; then what came of it.
-REGISTER, ABOUT, PROPERTY = "transpec-register", "transpec-about", "transpec"
+# can tell; with each, what came of a case. What a worker may die of, it writes into a note before.
+REGISTER, PROPERTY = "transpec-register", "transpec"
 # Crashes and timeouts cost seconds each. An operation is given up after so many, an implementation after so many.
 PATIENCE_WITH_OPERATION, PATIENCE_WITH_IMPLEMENTATION = 5, 20
 STATUS = {
@@ -119,9 +121,7 @@ def _check_usage(config: pytest.Config) -> None:
         if len(set(found)) < len(found):
             raise implementations.UsageError(f"--impl names an implementation twice: {', '.join(given)}")
         _known(config)
-        files = {path.stem.removeprefix("test_") for path in spec_tests().glob("test_*.py")}
-        if not files.issuperset(config.getoption("chapter") or ()):
-            _chapters(config)  # a profile, or an error; to tell which takes seconds
+        _chapters(config)
     except implementations.UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -211,13 +211,16 @@ class Run:
         """An implementation; its name is noted while its import may end this process."""
         if source.given in self.told.get("deadly", ()):
             return implementations.Implementation(None, source, source.name, load_error="importing it ends the process")
-        note = Path(self.told["note"]) if self.told else None
-        if note:
-            note.write_text(source.given, encoding="utf-8")
+        self.note(importing=source.given)
         made = implementations.load(source)
-        if note:
-            note.unlink()
+        self.note()
         return made
+
+    def note(self, **about: Any) -> None:
+        """Leave word of what this process is about to do, where it is a worker: it may be the last that it does."""
+        if self.told:
+            with open(self.told["note"], "w", encoding="utf-8") as file:
+                json.dump(about, file)
 
     def has_given_up(self, source: str, operation: str) -> str:
         """Why a call is not worth another crash, if it is not."""
@@ -241,8 +244,6 @@ def _run_of(config: pytest.Config) -> Run:
 
 
 def _chapters(config: pytest.Config) -> set[str] | None:
-    from transpec.reference import CHAPTERS, PROFILES
-
     given = config.getoption("chapter")
     if not given:
         return None
@@ -366,23 +367,26 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Run a requirement in two phases, the first telling what is about to be judged.
+    """Run a requirement in one phase.
 
     pytest's own protocol sets up fixtures, logging and capture for each of thousands of cases that use none of them, and
-    takes as long for it as judging does. With `--pdb` it is followed all the same.
+    every report of a phase is a message from a worker: both together take as long as judging does. With `--pdb` it is
+    followed all the same.
     """
     if not isinstance(item, pytest.Function) or not _parameters(item) or item.config.option.usepdb:
         return None
     hook = item.ihook
-    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    phases: list[tuple[Literal["setup", "call"], Any]] = [
-        ("setup", lambda: None),
-        ("call", lambda: pytest_pyfunc_call(item)),
-    ]
+    spoken = not _is_worker(item.config) or item.config.get_verbosity() > 0  # of what begins and ends, nobody reads else
+    if spoken:
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    phases: list[tuple[Literal["setup", "call"], Any]] = [("call", lambda: pytest_pyfunc_call(item))]
+    if _run_of(item.config).register is not None:  # has to be told before the first call, which may end this process
+        phases.insert(0, ("setup", lambda: None))
     for when, work in phases:
         call = pytest.CallInfo.from_call(work, when=when, reraise=(pytest.exit.Exception, KeyboardInterrupt))
         hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))
-    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    if spoken:
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
 
@@ -400,6 +404,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if why:
         outcome = Outcome(**about, outcome="not run", message=why)
     else:
+        run.note(judging=about, since=time.time())
         outcome = judge(requirement, parameters["implementation"], parameters.get("case"))
     if outcome.outcome == "timed out":
         run.patience[about["implementation"], about["operation"]] += 1
@@ -415,11 +420,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Hang on pytest's report what is to be judged, and then the outcome."""
+    """Hang on pytest's report the outcome, and on the first what was selected."""
     report = yield
     if call.when == "setup" and _parameters(item):
         run = _run_of(item.config)
-        report.user_properties.append((ABOUT, _about(item)))
         if run.register is not None:
             report.user_properties.append((REGISTER, run.register))
             run.register = None
@@ -471,7 +475,6 @@ class Gatherer:
         self.begun = time.perf_counter()
         self.register: dict[str, Any] | None = None
         self.outcomes: list[dict[str, Any]] = []
-        self.about: dict[str, tuple[dict[str, Any], float]] = {}  # test under way: what it judges, and since when
         self.costly: Counter[tuple[str, str]] = Counter()  # crashes and timeouts of an implementation's operation
         self.deadly: list[str] = []  # implementations whose import has ended a worker
         self.notes = ""
@@ -505,25 +508,24 @@ class Gatherer:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
         """Find out what a worker was importing when it died; a worker that ends in peace tells what it selected."""
-        note = Path(node.workerinput["transpec"]["note"])
-        if error and note.is_file():
-            self.deadly.append(note.read_text(encoding="utf-8"))
+        importing = _note_of(node).get("importing")
+        if error and importing:
+            self.deadly.append(importing)
         self.register = self.register or getattr(node, "workeroutput", {}).get("transpec")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a report carries; one that is of no phase tells of a worker's death."""
         carried: dict[str, Any] = dict(report.user_properties)
-        mine = {REGISTER, ABOUT, PROPERTY} & carried.keys()
+        mine = {REGISTER, PROPERTY} & carried.keys()
         # Other plugins, such as the one that writes JUnit's XML, need not carry it on.
         report.user_properties = [pair for pair in report.user_properties if pair[0] not in mine]
         self.register = self.register or carried.get(REGISTER)
         outcome: dict[str, Any] | None = carried.get(PROPERTY)
-        if ABOUT in mine:
-            self.about[report.nodeid] = carried[ABOUT], time.perf_counter()
         died = report.when not in ("setup", "call", "teardown")
-        if died and report.nodeid in self.about and self.register:
-            outcome = self._crash(*self.about[report.nodeid])
+        last = _note_of(report.node) if died and hasattr(report, "node") else {}
+        if "judging" in last and self.register:
+            outcome = self._crash(last["judging"], last["since"])
             report.when = "call"
             _state(report, outcome, self._is_excused(self.register, outcome))
         if outcome is not None:
@@ -547,7 +549,7 @@ class Gatherer:
 
         limit = self.config.getoption("case_timeout")
         # A worker ends itself somewhat after twice the limit where a call does not let itself be interrupted.
-        if 0 < 2 * limit <= time.perf_counter() - since:
+        if 0 < 2 * limit <= time.time() - since:
             message = f"{about['operation']} did not return within {limit:g} s"
             return Outcome(**about, outcome="timed out", message=message).as_dict()
         return Outcome(**about, outcome="crashed", message="the process ended during the call").as_dict()
@@ -655,6 +657,14 @@ class Gatherer:
         """Leave nothing behind."""
         if self.notes:
             shutil.rmtree(self.notes, ignore_errors=True)
+
+
+def _note_of(node: Any) -> dict[str, Any]:
+    """What a worker of pytest-xdist was about to do when it last left word."""
+    try:
+        return dict(json.loads(Path(node.workerinput["transpec"]["note"]).read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # it never came so far
+        return {}
 
 
 def _object(report: dict[str, Any], reason: str) -> None:

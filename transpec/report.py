@@ -277,6 +277,8 @@ def budgets(ratio: Ratio) -> str:
 
 def visible(text: str) -> str:
     """Text with tabs expanded and control characters spelled out, so that no message can steer a terminal or hide."""
+    if text.isprintable():
+        return text
     lines = text.replace("\r\n", "\n").expandtabs(4)
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)
 

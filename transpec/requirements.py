@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transpec.operations import OPERATIONS, Operation, sentence
+from transpec.profiles import CHAPTERS
 
 if TYPE_CHECKING:
     from transpec.cases import Case, Drawn
@@ -157,8 +158,6 @@ def load() -> dict[str, Requirement]:
 
 def in_order() -> dict[str, Requirement]:
     """The requirements whose tests are imported, in the order of the specification."""
-    from transpec.reference import CHAPTERS
-
     chapters = ("contract", *CHAPTERS)
     ordered = sorted(REQUIREMENTS.values(), key=lambda requirement: chapters.index(requirement.chapter))
     REQUIREMENTS.clear()

@@ -16,6 +16,7 @@ from typing import Any
 
 from transpec import __version__
 from transpec.implementations import Implementation, UsageError
+from transpec.profiles import PROFILES
 from transpec.report import number_of
 
 FORMAT = "transpec-report/1"
@@ -71,7 +72,6 @@ def register(
     from transpec import catalogue
     from transpec import requirements as stated
     from transpec.operations import OPERATIONS
-    from transpec.reference import PROFILES
 
     faults, every = catalogue.load(), stated.in_order() if by_chapter else stated.load()
     counts = Counter((about["implementation"], about["requirement"]) for about in selected)

@@ -236,10 +236,10 @@ def _define() -> Any:
         def draw(self, like: Any) -> Any:
             """Numbers between -1 and 1 in the shape of a result, from a pool: drawing anew would double the time."""
             count = like.numel()
-            if count > len(pool):
+            if count > POOL:
                 return torch.rand(like.shape, dtype=like.dtype, generator=self.generator).mul_(2).sub_(1)
-            if self.place + count > len(pool):
-                self.place = int(torch.randint(len(pool) - count + 1, (), generator=self.generator))
+            if self.place + count > POOL:
+                self.place = int(torch.randint(POOL - count + 1, (), generator=self.generator))
             drawn = pool[self.place : self.place + count]
             self.place += count
             return drawn.view(like.shape)

@@ -13,6 +13,7 @@ from typing import Any
 
 from transpec import catalogue, requirements
 from transpec.operations import OPERATIONS, Operation
+from transpec.profiles import PROFILES
 from transpec.requirements import Requirement
 
 
@@ -20,8 +21,6 @@ def markdown() -> str:
     """The whole specification as Markdown."""
     requirements.load()
     catalogue.load()
-    from transpec.reference import PROFILES
-
     lines = [
         "# The specification of the Transformer",
         "",
