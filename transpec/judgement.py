@@ -27,6 +27,8 @@ ASKED_OTHERWISE_UP_TO = 4000  # numbers in such a case
 LARGE = 1_000_000  # numbers in a case, the weights of a real model, that are not held once for every sample
 VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
 
+Allowed = Tensor | Mapping[str, Tensor]
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -370,7 +372,7 @@ def compare(
     case: Case,
     actual: Tensor | Mapping[str, Tensor],
     expected: Tensor | Mapping[str, Tensor],
-    allowed: Tensor | Mapping[str, Tensor],
+    allowed: Allowed | Callable[[], Allowed],
     *,
     what: str = "output",
     how: str = "",
@@ -378,11 +380,15 @@ def compare(
 ) -> None:
     """Record the worst error in budgets and raise NonConformance where it is above 1.
 
+    What is `allowed` may be given as a function, which is not called where there is no error at all: budgets take time.
     `observed` is what diagnosis looks at where `actual` is something derived from results and not a result itself.
     """
     is_gradient = isinstance(actual, Mapping)
     actuals: Mapping[str, Tensor] = actual if isinstance(actual, Mapping) else {what: actual}
     expecteds: Mapping[str, Tensor] = expected if isinstance(expected, Mapping) else {what: expected}
+    if callable(allowed):
+        equal = all(bool((value == expecteds[name]).all()) for name, value in actuals.items())
+        allowed = dict.fromkeys(actuals, torch.zeros(())) if equal else allowed()
     alloweds: Mapping[str, Tensor] = allowed if isinstance(allowed, Mapping) else {what: allowed}
     worst, message = 0.0, ""
     for name, value in actuals.items():
@@ -456,9 +462,8 @@ def assert_conforms(implementation: Implementation, case: Case, where: Tensor | 
     """
     variants = declared_variants(implementation, case)
     actual, expected = output_of(implementation, case), oracle(case, variants)
-    allowed = budget(case, variants, implementation.computes_in(case.operation))
-    observed = (Observation(case, {"": actual}, where),)
-    compare(implementation, case, _looked_at(actual, expected, where), expected, allowed, observed=observed)
+    shown, observed = _looked_at(actual, expected, where), (Observation(case, {"": actual}, where),)
+    compare(implementation, case, shown, expected, lambda: budget_of(implementation, case), observed=observed)
 
 
 def _finite_as_the_formula(implementation: Implementation, case: Case, result: Tensor, where: Tensor | None) -> None:
@@ -488,7 +493,7 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
             other,
             actual,
             oracle(other, variants),
-            budget(other, variants, implementation.computes_in(other.operation)),
+            functools.partial(budget_of, implementation, other),
         )
 
 
@@ -544,16 +549,16 @@ def _gradients_conform(
     how = f" ({alone}the cotangent with strides {list(handed.stride())})" if others else ""
     if result is not None:
         result = _of_contract(result, case, oracle(case))
-        allowed = budget(case, variants, implementation.computes_in(case.operation))
+        allowed = functools.partial(budget_of, implementation, case)
         compare(implementation, case, result, oracle(case, variants), allowed, what="output (gradients asked for)")
     expected = oracle_gradients(case, variants)
     for name, gradient in actual.items():
         if gradient.shape != expected[name].shape:
             shapes = f"{tuple(gradient.shape)}, should have {tuple(expected[name].shape)}"
             raise NonConformance(f"gradient of {name} has the shape {shapes}", case)
-    allowed_gradients = gradient_budgets(case, variants, implementation.computes_in(case.operation))
     found = {**others, **actual}
-    compare(implementation, case, found, expected, allowed_gradients, how=how)
+    computes_in = implementation.computes_in(case.operation)
+    compare(implementation, case, found, expected, lambda: gradient_budgets(case, variants, computes_in), how=how)
     _assert_left_alone(case, left)
     if not _same_bits(handed, cotangent_left):
         raise NonConformance("the cotangent was changed on the way back; it belongs to the caller", case)
@@ -618,10 +623,14 @@ def assert_same(
     """Two calls that a property makes equal agree within the budgets of both, at the places in `where` if it is given."""
     expected, result = output_of(implementation, case), output_of(implementation, other)
     _finite_as_the_formula(implementation, case, expected, where)
-    allowed = budget_of(implementation, case) + of_other(budget_of(implementation, other))
     # Places of the other result are its own; all of it is compared with what a fault gives.
     observed = (Observation(case, {"": expected}, where), Observation(other, {"": result}))
-    compare(implementation, case, _looked_at(of_other(result), expected, where), expected, allowed, observed=observed)
+    shown = _looked_at(of_other(result), expected, where)
+
+    def allowed() -> Tensor:
+        return budget_of(implementation, case) + of_other(budget_of(implementation, other))
+
+    compare(implementation, case, shown, expected, allowed, observed=observed)
 
 
 def assert_untouched(implementation: Implementation, case: Case) -> None:
@@ -661,7 +670,7 @@ def assert_identical(implementation: Implementation, case: Case, changed: Case, 
     repeats = bool((first == control)[shown].all())
     if not repeats:
         implementation.warnings.append("two calls on equal inputs differ: judged by budget, not by equality")
-    allowed = torch.zeros_like(budget_of(implementation, case)) if repeats else 2 * budget_of(implementation, case)
+    allowed = torch.zeros(()) if repeats else 2 * budget_of(implementation, case)
     observed = (Observation(case, {"": first}), Observation(changed, {"": second}))
     # Elsewhere the results may differ; there the first stands for both.
     compare(implementation, changed, torch.where(shown, second, first), first, allowed, observed=observed)

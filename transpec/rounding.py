@@ -237,7 +237,7 @@ def _define() -> Any:
             """Numbers between -1 and 1 in the shape of a result, from a pool: drawing anew would double the time."""
             count = like.numel()
             if count > POOL:
-                return torch.rand(like.shape, dtype=like.dtype, generator=self.generator).mul_(2).sub_(1)
+                return pool.repeat(count // POOL + 2)[self.place : self.place + count].view(like.shape)
             if self.place + count > POOL:
                 self.place = int(torch.randint(POOL - count + 1, (), generator=self.generator))
             drawn = pool[self.place : self.place + count]
