@@ -412,3 +412,12 @@ def test_requirements_are_selected_by_their_ids(tmp_path):
     """`-k` takes the id of a requirement, the name that reports give it."""
     ran = pytest_on(tmp_path, "--impl", "numpy_plain", "-n1", "--chapter", "masks", "-k", "masks.padding-equation")
     assert {row["requirement"] for row in ran.implementation("numpy_plain")["results"]} == {"masks.padding-equation"}
+
+
+def test_a_declared_dtype_without_cases_is_listed(tmp_path):
+    """No verdict is of a dtype in which an operation has no case, and the report names both."""
+    schedule = 'DTYPES = "float64", "float16"\ndef linear_schedule(*_, **__):\n    raise NotImplementedError("not yet")\n'
+    ran = pytest_on(tmp_path, *impls(write(tmp_path, "schedule.py", schedule)), "-n1")
+    (one,) = validated(ran)["implementations"]
+    assert one["evidence"] == {"linear_schedule": {"float64": "none", "float16": "not judged"}}
+    assert "not judged: linear_schedule in float16" in ran.output

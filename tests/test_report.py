@@ -335,10 +335,12 @@ def test_an_empty_report_is_shown() -> None:
 def test_weak_evidence_is_said() -> None:
     """Where mistakes would not be seen, every rendering names the operation and the dtypes."""
     evidence = {"attention": {"float64": "full", "float32": "none", "float16": "none", "bfloat16": "limited"}}
+    evidence["gpt"] = {"float64": "full", "float16": "not judged"}
     for text in renderings(report(implementation(result(0), evidence=evidence))):
         words = re.sub(r"<[^>]*>", "", text)
         assert "limited evidence: attention in bfloat16" in words
         assert "no evidence: attention in float32, float16" in words
+        assert "not judged: gpt in float16" in words
 
 
 def test_several_likenesses_are_told_as_one_doubt() -> None:

@@ -196,13 +196,14 @@ class Column:
 
     @property
     def weak_evidence(self) -> dict[str, list[str]]:
-        """What is not fully seen: under "limited" and "none", the operations and dtypes."""
+        """What is not fully seen, the operations and dtypes by a word for how far they are."""
         grades: dict[str, list[str]] = {}
-        for grade in ("limited", "none"):
+        words = {"limited": "limited evidence", "none": "no evidence", "not judged": "not judged"}
+        for grade, word in words.items():
             for operation, by_dtype in self.data["evidence"].items():
                 dtypes = [dtype for dtype, found in by_dtype.items() if found == grade]
                 if dtypes:
-                    grades.setdefault(grade, []).append(f"{operation} in {', '.join(dtypes)}")
+                    grades.setdefault(word, []).append(f"{operation} in {', '.join(dtypes)}")
         return grades
 
 
@@ -435,7 +436,7 @@ def _verdict(view: View, column: Column, width: int) -> str:
     for reason in one["verdict_reasons"]:
         lines += _wrap(f"because {reason}", width, 2)
     for grade, where in column.weak_evidence.items():
-        lines += _wrap(f"{'no' if grade == 'none' else grade} evidence: {'; '.join(where)}", width, 2)
+        lines += _wrap(f"{grade}: {'; '.join(where)}", width, 2)
     for cause in one["causes"]:
         explained = f"{number_of(len(cause['requirements']), 'requirement')}, {number_of(cause['cases'], 'case')}"
         lines += _wrap(f"behaves like {_likeness(view, cause['fault'])}; explains {explained}", width, 2)

@@ -341,7 +341,7 @@ def _judged(
     unmet += [row for row in rows if row["outcome"] == "suite error" and row not in unmet]
     accepted = [row for row in rows if row["outcome"] == "known failure"]
     surprising = [row for row in rows if row["outcome"] == "unexpected pass"]
-    evidence = _evidence(described, cases, requirements)
+    evidence = _evidence(described, cases, partial)
     against = [f"{row['requirement']} {row['outcome']}" for row in unmet if row["outcome"] != "not run"]
     left = sum(row["outcome"] == "not run" for row in unmet)
     against += [f"{number_of(left, 'requirement')} not run"] if left else []
@@ -404,9 +404,13 @@ def _is_unmet(operation: str, rows: list[Row], requirements: Mapping[str, Any]) 
 
 
 def _evidence(
-    described: Mapping[str, Any], cases: list[Mapping[str, Any]], requirements: Mapping[str, Any]
+    described: Mapping[str, Any], cases: list[Mapping[str, Any]], partial: bool
 ) -> dict[str, dict[str, str]]:
-    """For each claimed operation whose equation was selected and each dtype: "full", "limited" or "none"."""
+    """For each claimed operation whose equation was selected and each dtype: "full", "limited", "none", "not judged".
+
+    The last where it is declared and has no case: in float16 there are none of whole models, so none of its verdicts is
+    of them, and the report says so.
+    """
     of_equations = [case for case in cases if case["requirement"].endswith("equation") and case["operation"]]
     computes, _, only_in = (described["compute_dtype"] or "").partition(" in ")
     narrow = {"float16", "bfloat16"} & {computes}
@@ -414,11 +418,12 @@ def _evidence(
     for operation in dict.fromkeys(case["operation"] for case in of_equations):
         of_this = [case for case in of_equations if case["operation"] == operation]
         exact = any(case["dtype"] == "exact" for case in of_this)
-        # In float16 there are no cases of whole models: no evidence is owed where none can be had.
         for dtype in ["exact"] if exact else dict.fromkeys(case["dtype"] for case in of_this):
             seen = any(case["dtype"] == dtype and case["outcome"] == "passed" and case["evidence"] for case in of_this)
             limited = narrow and (not only_in or operation in only_in.split(", "))
             found.setdefault(operation, {})[dtype] = ("limited" if limited else "full") if seen else "none"
+        if not exact and not partial:  # of a part of the cases nobody expects every dtype
+            found[operation].update((dtype, "not judged") for dtype in described["dtypes"] if dtype not in found[operation])
     return found
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "heads.question-answering-span-equation"
 FRAMEWORK = "numpy"
 
 

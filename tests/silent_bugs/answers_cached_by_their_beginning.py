@@ -5,6 +5,7 @@ import string
 
 import numpy as np
 
+CAUGHT_BY = "metrics.squad-exact-match-equation"
 FRAMEWORK = "numpy"
 _CACHE = {}
 

@@ -4,6 +4,7 @@ import torch
 
 from transpec.reference.gpt import gpt
 
+CAUGHT_BY = "decoding.beam-search-equation"
 FRAMEWORK = "torch"
 DTYPES = ("float64", "float32")
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+CAUGHT_BY = "attention.equation"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 

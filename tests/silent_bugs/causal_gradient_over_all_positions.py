@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "objectives.gradients"
 FRAMEWORK = "numpy"
 DIFFERENTIABLE = True
 

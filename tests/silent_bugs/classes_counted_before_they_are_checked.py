@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "metrics.refusals-no-memory"
 FRAMEWORK = "numpy"
 _COUNTS = {}
 

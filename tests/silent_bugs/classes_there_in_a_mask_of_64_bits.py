@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "metrics.macro-f1-absent-class"
 FRAMEWORK = "numpy"
 CHOICES = {"metrics.macro-f1-absent-class": "left-out"}
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "metrics.pearson-stability"
 FRAMEWORK = "numpy"
 
 

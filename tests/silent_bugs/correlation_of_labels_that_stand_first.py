@@ -2,6 +2,7 @@
 
 import math
 
+CAUGHT_BY = "metrics.pearson-gradients"
 FRAMEWORK = "torch"
 DIFFERENTIABLE = True
 

@@ -2,6 +2,7 @@
 
 import torch
 
+CAUGHT_BY = "normalization.gradients"
 FRAMEWORK = "torch"
 DTYPES = ("float64", "float32")
 DIFFERENTIABLE = True

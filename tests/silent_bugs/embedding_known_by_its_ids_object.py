@@ -5,6 +5,7 @@ import weakref
 
 import torch
 
+CAUGHT_BY = "embedding.no-memory"
 FRAMEWORK = "torch"
 DTYPES = ("float64", "float32")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "metrics.span-f1-equation"
 FRAMEWORK = "numpy"
 
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+CAUGHT_BY = "attention.multi-head-biases"
 FRAMEWORK = "torch"
 
 

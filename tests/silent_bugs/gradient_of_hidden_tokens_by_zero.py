@@ -2,6 +2,7 @@
 
 import torch
 
+CAUGHT_BY = "metrics.perplexity-gradients"
 FRAMEWORK = "torch"
 DIFFERENTIABLE = True
 

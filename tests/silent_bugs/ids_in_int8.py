@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+CAUGHT_BY = "embedding.every-id"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+CAUGHT_BY = "attention.layouts"
 FRAMEWORK = "torch"
 DTYPES = ("float64", "float32")
 DIFFERENTIABLE = True

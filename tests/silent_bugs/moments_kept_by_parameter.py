@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "optimization.no-memory"
 FRAMEWORK = "numpy"
 _MOMENTS = {}
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "objectives.span-corruption-noise-mask-lengths"
 FRAMEWORK = "numpy"
 
 

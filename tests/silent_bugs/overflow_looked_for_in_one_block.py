@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "optimization.loss-scaling-equation"
 FRAMEWORK = "numpy"
 
 

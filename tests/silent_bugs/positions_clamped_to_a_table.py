@@ -4,6 +4,7 @@ import math
 
 import torch
 
+CAUGHT_BY = "embedding.stability"
 FRAMEWORK = "torch"
 DTYPES = ("float32",)
 MAX_LEN = 16384

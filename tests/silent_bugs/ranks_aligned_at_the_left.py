@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "normalization.add-norm-broadcasting"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "normalization.no-memory"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "objectives.masked-language-modelling-at-random-seed"
 FRAMEWORK = "numpy"
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+CAUGHT_BY = "positions.no-memory"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CAUGHT_BY = "masks.combine-equation"
 FRAMEWORK = "numpy"
 
 
