@@ -720,8 +720,10 @@ def overlap(case: Case, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, 
 
 def likeness(noise: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The correlation of the lengths of spans with those of the gaps; none; what chance may do."""
-    together = torch.stack((lengths_of_runs(noise)[0], lengths_of_runs(kept)[1])).double()
-    return together.corrcoef()[0, 1], torch.zeros(()).double(), torch.tensor(SIGMAS / together.shape[1] ** 0.5).double()
+    spans, gaps = lengths_of_runs(noise)[0], lengths_of_runs(kept)[1]
+    both = min(len(spans), len(gaps))  # as many of either, but in a wrong mask
+    together = torch.stack((spans[:both], gaps[:both])).double()
+    return together.corrcoef()[0, 1], torch.zeros(()).double(), torch.tensor(SIGMAS / max(both, 1) ** 0.5).double()
 
 
 # --- Text to text -----------------------------------------------------------------------------------------------------
