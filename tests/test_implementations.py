@@ -260,6 +260,20 @@ def test_a_scalar_of_numpy_is_an_array():
     assert made.framework.back(numpy.float32(2.5)) == torch.tensor(2.5)
 
 
+JUDGED = [requirement for requirement in requirements.load().values() if requirement.cases and not requirement.run]
+
+
+@pytest.mark.parametrize("requirement", JUDGED, ids=[requirement.id for requirement in JUDGED])
+def test_nothing_for_a_result_fails_every_requirement(requirement):
+    """An implementation that returns None fails each requirement, and is never taken for an error of the suite."""
+    for operation in requirement.operations:
+        first = next((c for c in requirement.cases if c.operation is operation and not isinstance(c, Drawn)), None)
+        if first is not None:
+            nothing = implementation(**{operation.name: lambda *_, **__: None}, DIFFERENTIABLE=True)
+            outcome = judge(requirement, nothing, first.in_dtype(first.dtypes[0]), explain=False)
+            assert outcome.outcome == "failed", outcome.message
+
+
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
 @pytest.mark.parametrize("kind", [float, numpy.float64, numpy.float32])
 @pytest.mark.parametrize("requirement", ["metrics.accuracy-equation", "metrics.no-memory", "metrics.arrays-no-memory"])

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class NoTensor(TypeError):
+    """What was to be differentiated is not a tensor of the framework; the message is its type."""
+
+
 class Framework(Protocol):
     """What the engine needs of a tensor library."""
 
@@ -73,7 +77,7 @@ class Torch:
             tensor.requires_grad_()
         result = call()
         if not isinstance(result, torch.Tensor):
-            raise TypeError(f"{type(result).__module__}.{type(result).__qualname__}")
+            raise NoTensor(f"{type(result).__module__}.{type(result).__qualname__}")
         if not result.requires_grad:
             if not whole:
                 return result, [torch.zeros_like(tensor) for tensor in inputs]

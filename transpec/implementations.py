@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from transpec.frameworks import FRAMEWORKS, Framework, apply, settings
+from transpec.frameworks import FRAMEWORKS, Framework, NoTensor, apply, settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -488,7 +488,11 @@ class Implementation:
             return result
 
         def differentiate() -> Any:
-            return self.framework.vjp(call, inputs, self._convert(handed), whole=not of)
+            try:
+                return self.framework.vjp(call, inputs, self._convert(handed), whole=not of)
+            except NoTensor as error:
+                wanted = self.framework.tensor_type
+                raise WrongResult(f"{case.operation.name} returned a {error}, should be a {wanted}") from None
 
         result, found = self._guarded(differentiate, case.operation.name)
         named = zip(leaves, found, strict=True)
@@ -580,7 +584,7 @@ class Implementation:
             raise TimedOut(f"{name} did not return within {self.case_timeout:g} s") from None
         except SystemExit as error:
             raise Crashed(f"{name} tried to end the process: SystemExit({error.code!r})") from error
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, WrongResult):
             raise
         except BaseException as error:
             raise Raised(_one_line(error)) from error

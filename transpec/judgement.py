@@ -500,7 +500,7 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
 def assert_no_memory(implementation: Implementation, case: Case, others: Iterable[Case]) -> None:
     """Calls of `others` in between change nothing: not a result that is kept, nor what the same call gives again."""
     kept = _result(lambda: implementation.keep(case), case)
-    before = kept().clone()
+    before = _result(kept, case).clone()
     for other in others:
         assert_conforms(implementation, other)
     if not _same_bits(before, kept()):
