@@ -112,7 +112,9 @@ def designed_cases_of_equations() -> list[Any]:
 def test_a_case_of_an_equation_sees_something(requirement: Requirement, case: Case) -> None:
     """In every dtype that a case declares, some fault moves the result by ten budgets."""
     right = implementation_of(OPERATIONS_AS_MODULE, "reference")
-    assert [dtype for dtype in case.dtypes if not has_evidence(right, case.in_dtype(dtype), catalogue.near(case.operation))] == []
+    assert [
+        dtype for dtype in case.dtypes if not has_evidence(right, case.in_dtype(dtype), catalogue.near(case.operation))
+    ] == []
 
 
 class _OperationsAsModule(kill.Torch):

@@ -416,7 +416,9 @@ def test_requirements_are_selected_by_their_ids(tmp_path):
 
 def test_a_declared_dtype_without_cases_is_listed(tmp_path):
     """No verdict is of a dtype in which an operation has no case, and the report names both."""
-    schedule = 'DTYPES = "float64", "float16"\ndef linear_schedule(*_, **__):\n    raise NotImplementedError("not yet")\n'
+    schedule = (
+        'DTYPES = "float64", "float16"\ndef linear_schedule(*_, **__):\n    raise NotImplementedError("not yet")\n'
+    )
     ran = pytest_on(tmp_path, *impls(write(tmp_path, "schedule.py", schedule)), "-n1")
     (one,) = validated(ran)["implementations"]
     assert one["evidence"] == {"linear_schedule": {"float64": "none", "float16": "not judged"}}

@@ -403,9 +403,7 @@ def _is_unmet(operation: str, rows: list[Row], requirements: Mapping[str, Any]) 
     return any(operation in requirements[row["requirement"]]["operations"] for row in rows)
 
 
-def _evidence(
-    described: Mapping[str, Any], cases: list[Mapping[str, Any]], partial: bool
-) -> dict[str, dict[str, str]]:
+def _evidence(described: Mapping[str, Any], cases: list[Mapping[str, Any]], partial: bool) -> dict[str, dict[str, str]]:
     """For each claimed operation whose equation was selected and each dtype: "full", "limited", "none", "not judged".
 
     The last where it is declared and has no case: in float16 there are none of whole models, so none of its verdicts is
@@ -423,7 +421,9 @@ def _evidence(
             limited = narrow and (not only_in or operation in only_in.split(", "))
             found.setdefault(operation, {})[dtype] = ("limited" if limited else "full") if seen else "none"
         if not exact and not partial:  # of a part of the cases nobody expects every dtype
-            found[operation].update((dtype, "not judged") for dtype in described["dtypes"] if dtype not in found[operation])
+            found[operation].update(
+                (dtype, "not judged") for dtype in described["dtypes"] if dtype not in found[operation]
+            )
     return found
 
 

@@ -136,7 +136,8 @@ best_spans = [
     spans("large logits", [[1e4, 1, 0, 2]], [[0.5, 1, -1e4, 4]]),
     crowded_spans("across tokens 64 and 128, 30 better starts", 140, 62, 126, 30),
     replace(
-        spans("sums that float32 takes for one", [[2**27, 2**27 + 1, 0]], [[0, 0, 0]], max_length=1), dtypes=("float64",)
+        spans("sums that float32 takes for one", [[2**27, 2**27 + 1, 0]], [[0, 0, 0]], max_length=1),
+        dtypes=("float64",),
     ),
 ]
 unanswered = [
