@@ -23,7 +23,7 @@ from transpec.judgement import (
 from transpec.reference.bert import bert as encoder
 from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import bert
-from transpec.spec_tests.cases.models import with_vocabulary_permuted
+from transpec.spec_tests.cases.models import with_other_ids_and_weights, with_vocabulary_permuted
 
 
 def assert_change_conforms(implementation, case, other):
@@ -269,7 +269,7 @@ def test_inputs_untouched(implementation, case):
 @cases(bert.remembered)
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
-    assert_remembers_nothing(implementation, case, bert.with_other_numbers(case))
+    assert_remembers_nothing(implementation, case, with_other_ids_and_weights(case))
     assert_no_memory(implementation, case, bert.others_than(case))
 
 

@@ -6,7 +6,6 @@ judged by how often they come, at six standard deviations.
 
 import torch
 
-from transpec.implementations import WrongResult
 from transpec.judgement import (
     NonConformance,
     Observation,
@@ -26,18 +25,11 @@ from transpec.judgement import (
     gradient_budgets,
     oracle,
     output_of,
+    result_of,
 )
 from transpec.reference.decoding import greedy_decode
 from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import decoding
-
-
-def result_of(call, case):
-    """What a call gives, which fails where it is nothing that can be read."""
-    try:
-        return call()
-    except WrongResult as error:
-        raise NonConformance(str(error), case) from None
 
 
 def ids_of(implementation, case):

@@ -22,7 +22,7 @@ from transpec.judgement import (
 from transpec.reference.gpt import gpt as whole_gpt
 from transpec.requirements import cases, must, should
 from transpec.spec_tests.cases import gpt
-from transpec.spec_tests.cases.models import with_vocabulary_permuted
+from transpec.spec_tests.cases.models import with_other_ids_and_weights, with_vocabulary_permuted
 
 FORMULA = [*gpt.no_layers, *gpt.one_layer, *gpt.generic]
 
@@ -253,7 +253,7 @@ def test_cached_hidden_tokens_do_not_matter(implementation, case):
 def test_cached_no_memory(implementation, case):
     """Nothing of a call is left in the cache of the next, be its tokens, weights, length or batch the same or others."""
     output_of(implementation, gpt.in_steps_left[0].in_dtype(case.dtype))
-    assert_remembers_nothing(implementation, case, gpt.with_other_numbers(case))
+    assert_remembers_nothing(implementation, case, with_other_ids_and_weights(case))
     assert_no_memory(implementation, case, gpt.others_than(case))
 
 
@@ -294,7 +294,7 @@ def test_inputs_untouched(implementation, case):
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
     output_of(implementation, gpt.padded_left[0].in_dtype(case.dtype))
-    assert_remembers_nothing(implementation, case, gpt.with_other_numbers(case))
+    assert_remembers_nothing(implementation, case, with_other_ids_and_weights(case))
     assert_no_memory(implementation, case, gpt.others_than(case))
 
 

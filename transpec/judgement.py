@@ -434,10 +434,11 @@ def _both(got: float, want: float) -> bool:
 
 def output_of(implementation: Implementation, case: Case) -> Tensor:
     """The implementation's result of a case, its shape and dtype being as the contract says."""
-    return _of_contract(_result(lambda: implementation.call(case), case), case, oracle(case))
+    return _of_contract(result_of(lambda: implementation.call(case), case), case, oracle(case))
 
 
-def _result(call: Callable[[], Any], case: Case) -> Any:
+def result_of(call: Callable[[], Any], case: Case) -> Any:
+    """What a call gives, which fails where it is nothing that can be read."""
     try:
         return call()
     except WrongResult as error:
@@ -486,7 +487,7 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
     """The result for each of `others` in the very arrays of a call with `case`, or where they lay, equals the formula's."""
     for other, anew in itertools.product(others, (False, True)):
         variants = declared_variants(implementation, other)
-        result = _result(functools.partial(implementation.call_again, case, other, anew=anew), other)
+        result = result_of(functools.partial(implementation.call_again, case, other, anew=anew), other)
         actual = _of_contract(result, other, oracle(other))
         compare(
             implementation,
@@ -499,8 +500,8 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
 
 def assert_no_memory(implementation: Implementation, case: Case, others: Iterable[Case]) -> None:
     """Calls of `others` in between change nothing: not a result that is kept, nor what the same call gives again."""
-    kept = _result(lambda: implementation.keep(case), case)
-    before = _result(kept, case).clone()
+    kept = result_of(lambda: implementation.keep(case), case)
+    before = result_of(kept, case).clone()
     for other in others:
         assert_conforms(implementation, other)
     if not _same_bits(before, kept()):
@@ -540,7 +541,7 @@ def _gradients_conform(
 ) -> dict[str, Tensor]:
     """Judge the gradients of the names in `of`, or of all; `others` stand for those that are not asked for."""
     variants = declared_variants(implementation, case)
-    result, actual, left, cotangent_left = _result(
+    result, actual, left, cotangent_left = result_of(
         lambda: implementation.gradients_watched(case, handed, of, meanwhile), case
     )
     alone = (
@@ -635,7 +636,7 @@ def assert_same(
 
 def assert_untouched(implementation: Implementation, case: Case) -> None:
     """No bit of any tensor, weight or mask differs after the call."""
-    _, left = _result(lambda: implementation.call_watched(case), case)
+    _, left = result_of(lambda: implementation.call_watched(case), case)
     _assert_left_alone(case, left)
 
 

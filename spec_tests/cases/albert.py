@@ -13,8 +13,10 @@ from transpec.spec_tests.cases.bert import HOLES, LEFT, PERMUTED, RIGHT, counted
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     encoder_layer_weights,
+    far_from_zero,
     matrix,
     nested,
+    steep,
     token_ids,
     transposed_weights,
 )
@@ -114,7 +116,7 @@ epsilon = [
     # A variance near 1e-10 keeps apart 1e-12, 1e-5 and 0.
     model("eps 1e-12 of embeddings near 1e-5", L=1, embedded=1e-5),
 ]
-far = [bert.far_from_zero(model("no layer", V=5, L=0))]
+far = [far_from_zero(model("no layer", V=5, L=0))]
 projected = [*no_layers, sizes[4], sizes[5]]
 shared = [*one_layer, *generic, model("three layers", L=3), model("six layers", B=1, T=3, L=6)]
 shared += [model("thirteen layers", B=1, T=3, V=5, E=3, M=4, F=3, H=2, L=13, P=5)]
@@ -157,7 +159,7 @@ masked = [*padded_right, *padded_left, *holes]
 crossed = [
     padded("hidden tokens, three passes of one head, three types", HOLES, L=3, M=5, H=1, types=3),
     padded("hidden tokens, 70 tokens, nine heads", bert.LONG, M=18, F=65, H=9, P=71, L=1),
-    bert.loud(padded("hidden tokens", HOLES, L=1)),
+    steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 sized = {case.name: case for case in sizes}
 nothing_hidden = [

@@ -18,14 +18,18 @@ from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     Weights,
     encoder_layer_weights,
+    far_from_zero,
     matrix,
     nested,
     norm,
     real,
     stacked,
+    steep,
     token_ids,
     transposed_weights,
+    with_other_ids_and_weights,
     with_other_ids_where,
+    with_silent_sublayers,
 )
 
 
@@ -163,23 +167,7 @@ many_layers = [
 ]
 
 
-def _silent(case: Case) -> Case:
-    """Sublayers that give zero, so that what is left is embeddings and norms."""
-    last = ("self_attention.w_o", "self_attention.b_o", "feed_forward.w_2", "feed_forward.b_2")
-    weights = {
-        name: torch.zeros_like(value) if name.endswith(last) else value for name, value in (case.weights or {}).items()
-    }
-    return case.changed("sublayers of zero", weights=weights)
-
-
-silent = [_silent(case) for case in (*one_layer, *generic)]
-
-
-def far_from_zero(case: Case, offset: float = 300.0) -> Case:
-    """Embeddings whose mean is large beside what they differ by: a variance that is a difference of squares is lost."""
-    name = "embeddings.position"
-    weights = dict(case.weights or {})
-    return case.changed("far from zero", weights=weights | {name: weights[name] + offset})
+silent = [with_silent_sublayers(case) for case in (*one_layer, *generic)]
 
 
 far = [far_from_zero(model("no layer", V=5, L=0))]
@@ -244,19 +232,10 @@ masked = [*padded_right, *padded_left, *holes]
 LONG = torch.arange(70).remainder(torch.tensor([[7], [3]])) != 2
 
 
-def loud(case: Case, factor: float = 300.0) -> Case:
-    """Scores of tens of thousands: softmax without its maximum overflows, and a mask of -10000 does not hide."""
-    weights = {
-        name: value * factor if name.endswith(("self_attention.w_q", "self_attention.w_k")) else value
-        for name, value in (case.weights or {}).items()
-    }
-    return case.changed("loud queries and keys", weights=weights)
-
-
 crossed = [
     padded("hidden tokens, three layers of one head, three types", HOLES, L=3, M=5, H=1, types=3),
     padded("hidden tokens, 70 tokens, nine heads", LONG, M=18, F=65, H=9, P=71, L=1),
-    loud(padded("hidden tokens", HOLES, L=1)),
+    steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
 nothing_hidden = [
@@ -477,13 +456,6 @@ def last_unpadded(case: Case) -> tuple[Case, Callable[[Tensor], Tensor]]:
     return alone, lambda x: x[-1:] if is_pooled else x[-1:, shown]
 
 
-def with_other_numbers(case: Case) -> Case:
-    """A call of the same shapes, options and all, with other ids and weights."""
-    ids, V = case.tensors[0], case.config.vocab_size
-    weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
-    return case.changed("other numbers", ((ids + 5).remainder(V),), weights)
-
-
 def others_than(case: Case) -> list[Case]:
     """Calls that a careless memory would take for this one: another eps, other ids, types, weights."""
     ids, V = case.tensors[0], case.config.vocab_size
@@ -491,7 +463,7 @@ def others_than(case: Case) -> list[Case]:
     return [
         case.changed("other ids", ((ids + 3).remainder(V),)),
         case.changed("other types", token_type_ids=1 - types),
-        with_other_numbers(case),
+        with_other_ids_and_weights(case),
         case.changed("shorter", (ids[:, 2:5],), token_type_ids=types[:, 2:5]),
         last_sequence(case)[0],
         case.changed("another eps", config=replace(case.config, eps=0.5)),

@@ -18,14 +18,18 @@ from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     Weights,
     encoder_layer_weights,
+    far_from_zero,
     matrix,
     nested,
     norm,
     real,
     stacked,
+    steep,
     token_ids,
     transposed_weights,
+    with_other_ids_and_weights,
     with_other_ids_where,
+    with_silent_sublayers,
 )
 
 EMBEDDED = 0.7  # size of an entry of either table
@@ -183,26 +187,10 @@ many_layers = [
 ]
 
 
-def _silent(case: Case) -> Case:
-    """Sublayers that give zero, so that what is left is embeddings and norms."""
-    last = ("self_attention.w_o", "self_attention.b_o", "feed_forward.w_2", "feed_forward.b_2")
-    weights = {
-        name: torch.zeros_like(value) if name.endswith(last) else value for name, value in (case.weights or {}).items()
-    }
-    return case.changed("sublayers of zero", weights=weights)
+silent = [with_silent_sublayers(case) for case in (*one_layer, *generic)]
 
 
-silent = [_silent(case) for case in (*one_layer, *generic)]
-
-
-def _far_from_zero(case: Case, offset: float = 300.0) -> Case:
-    """Embeddings whose mean is large beside what they differ by: a variance that is a difference of squares is lost."""
-    name = "embeddings.position"
-    weights = dict(case.weights or {})
-    return case.changed("far from zero", weights=weights | {name: weights[name] + offset})
-
-
-far = [_far_from_zero(model("no layer", V=5, L=0))]
+far = [far_from_zero(model("no layer", V=5, L=0))]
 
 # --- Positions --------------------------------------------------------------------------------------------------------
 
@@ -265,20 +253,11 @@ masked = [*padded_right, *padded_left, *holes]
 LONG = torch.arange(70).remainder(torch.tensor([[7], [3]])) != 2
 
 
-def _loud(case: Case, factor: float = 300.0) -> Case:
-    """Scores of tens of thousands: softmax without its maximum overflows, and a mask of -10000 does not hide."""
-    weights = {
-        name: value * factor if name.endswith(("self_attention.w_q", "self_attention.w_k")) else value
-        for name, value in (case.weights or {}).items()
-    }
-    return case.changed("loud queries and keys", weights=weights)
-
-
 crossed = [
     padded("hidden tokens, three layers of one head", HOLES, L=3, M=5, H=1, activation="gelu"),
     padded("hidden tokens, three layers, post-norm", HOLES, L=3, norm_first=False),
     padded("hidden tokens, 70 tokens, nine heads", LONG, M=18, F=65, H=9, P=71, L=1),
-    _loud(padded("hidden tokens", HOLES, L=1)),
+    steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
@@ -646,13 +625,6 @@ def in_other_pieces(case: Case) -> Case:
     return case.changed("in other pieces", steps=other)
 
 
-def with_other_numbers(case: Case) -> Case:
-    """A call of the same shapes, options and all, with other ids and weights."""
-    ids, V = case.tensors[0], case.config.vocab_size
-    weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
-    return case.changed("other numbers", ((ids + 5).remainder(V),), weights)
-
-
 def others_than(case: Case) -> list[Case]:
     """Calls that a careless memory would take for this one: other ids, weights, lengths, another eps."""
     ids, V = case.tensors[0], case.config.vocab_size
@@ -661,7 +633,7 @@ def others_than(case: Case) -> list[Case]:
     longer = {} if steps is None else {"steps": (1, 2, *steps[:-1], steps[-1] + 1)}
     return [
         case.changed("other ids", ((ids + 3).remainder(V),)),
-        with_other_numbers(case),
+        with_other_ids_and_weights(case),
         case.changed("shorter", (ids[:, 2:5],), **shorter),
         case.changed("longer", (torch.cat([ids[:, 1:4].flip(0), ids, ids[:, :1]], -1),), **longer),
         last_sequence(case)[0],

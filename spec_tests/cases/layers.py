@@ -14,6 +14,7 @@ from transpec.spec_tests.cases.models import (
     decoder_layer_weights,
     encoder_layer_weights,
     real,
+    steep,
     transposed_weights,
 )
 
@@ -55,13 +56,6 @@ def ahead(length: int) -> Tensor:
 def seen(name: str, *shape: int) -> Tensor:
     """A random mask in which every query sees at least the first key."""
     return booleans(name, *shape) | (torch.arange(shape[-1]) == 0)
-
-
-def steep(case: Case) -> Case:
-    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
-    large = ("attention.w_q", "attention.w_k")
-    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
-    return case.changed("scores of 100 000", weights=weights)
 
 
 # --- Encoder ----------------------------------------------------------------------------------------------------------

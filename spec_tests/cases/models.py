@@ -120,3 +120,36 @@ def transposed_weights(case: Case) -> Case:
         name: value.mT.contiguous().mT if value.dim() > 1 else value for name, value in (case.weights or {}).items()
     }
     return replace(case.changed("matrices transposed in memory", weights=weights), numbers_of=case)
+
+
+# --- Changed weights --------------------------------------------------------------------------------------------------
+
+
+def steep(case: Case, name: str = "scores of 100 000") -> Case:
+    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
+    large = ("attention.w_q", "attention.w_k")
+    weights = {key: value * 300 if key.endswith(large) else value for key, value in (case.weights or {}).items()}
+    return case.changed(name, weights=weights)
+
+
+def with_silent_sublayers(case: Case) -> Case:
+    """Sublayers that give zero, so that what is left is embeddings and norms."""
+    last = ("self_attention.w_o", "self_attention.b_o", "feed_forward.w_2", "feed_forward.b_2")
+    weights = {
+        name: torch.zeros_like(value) if name.endswith(last) else value for name, value in (case.weights or {}).items()
+    }
+    return case.changed("sublayers of zero", weights=weights)
+
+
+def far_from_zero(case: Case, offset: float = 300.0) -> Case:
+    """Embeddings whose mean is large beside what they differ by: a variance that is a difference of squares is lost."""
+    name = "embeddings.position"
+    weights = dict(case.weights or {})
+    return case.changed("far from zero", weights=weights | {name: weights[name] + offset})
+
+
+def with_other_ids_and_weights(case: Case) -> Case:
+    """A call of the same shapes, options and all, with other ids and weights."""
+    ids, V = case.tensors[0], case.config.vocab_size
+    weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
+    return case.changed("other numbers", ((ids + 5).remainder(V),), weights)

@@ -30,6 +30,7 @@ from transpec.spec_tests.cases.models import (
     norm,
     real,
     stacked,
+    steep,
     token_ids,
     transposed_weights,
     with_other_ids_where,
@@ -413,13 +414,6 @@ masked = [*padded, *holes]
 FIVE = booleans("hidden of five", 5, 5) | (torch.arange(5) == 0)
 
 
-def _steep(case: Case) -> Case:
-    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
-    large = ("attention.w_q", "attention.w_k")
-    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
-    return case.changed("scores of 100 000", weights=weights)
-
-
 # Masks together with what may keep them from layers: their number, one head, gates, a head of its own, sizes alike.
 crossed = [
     encoder(
@@ -443,8 +437,8 @@ crossed = [
         activation="gated_gelu",
         **_both(HOLES, OWN_HOLES),
     ),
-    _steep(encoder("encoder, hidden", N=1, attention_mask=HIDING)),
-    _steep(decoder("decoder, hidden", B=3, L=1, **_both(HOLES, OWN_HOLES))),
+    steep(encoder("encoder, hidden", N=1, attention_mask=HIDING)),
+    steep(decoder("decoder, hidden", B=3, L=1, **_both(HOLES, OWN_HOLES))),
 ]
 
 

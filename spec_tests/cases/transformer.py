@@ -19,6 +19,7 @@ from transpec.spec_tests.cases.models import (
     norm,
     real,
     stacked,
+    steep,
     token_ids,
     transposed_weights,
     with_other_ids_where,
@@ -163,13 +164,6 @@ decoder_holes = [
 
 # Five sequences of five tokens, of which many are hidden; every token sees the first one.
 MANY = booleans("many hidden tokens", 5, 5) | (torch.arange(5) == 0)
-
-
-def steep(case: Case) -> Case:
-    """Queries and keys of 300 times the size: a finite number for what is hidden is not below all that is visible."""
-    large = ("attention.w_q", "attention.w_k")
-    weights = {name: value * 300 if name.endswith(large) else value for name, value in (case.weights or {}).items()}
-    return case.changed("scores of 100 000", weights=weights)
 
 
 # --- Transformer ------------------------------------------------------------------------------------------------------
