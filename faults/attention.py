@@ -1497,3 +1497,15 @@ def a_weight_of_two_projections_gets_the_gradient_of_one(query, key, value, weig
     if weights["w_k"] is weights["w_v"]:
         weights = {**weights, "w_k": weights["w_k"].detach()}
     return multi_head_attention(query, key, value, weights, num_heads=num_heads, mask=mask)
+
+
+@fault(
+    scaled_dot_product_attention, "attention.gradient-of-the-first-mask", breaks="attention.mask-shapes-gradients",
+    effect="gradients are written over and not added up along a batch axis that only the mask has",
+)  # fmt: skip
+def gradients_come_back_through_the_first_mask_alone(query, key, value, *, mask=None, scale=None):
+    if mask is None or mask.dim() <= max(x.dim() for x in (query, key, value)):
+        return scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
+    kept, lost = (query, key, value), (query.detach(), key.detach(), value.detach())
+    parts = ((kept, mask[:1]), (lost, mask[1:]))
+    return torch.cat([scaled_dot_product_attention(*inputs, mask=part, scale=scale) for inputs, part in parts])

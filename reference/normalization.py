@@ -38,7 +38,10 @@ def add_norm(
 @rms_norm.choice("normalization.rms-epsilon", "outside")
 def epsilon_is_added_to_the_root(x, weights, *, eps):  # type: ignore[no-untyped-def]
     """RMSNorm(x) = gain x / (sqrt(mean(x^2)) + eps), as some implementations of the paper have it."""
-    return x / (torch.sqrt((x * x).mean(-1, keepdim=True)) + eps) * weights["gain"]
+    square = (x * x).mean(-1, keepdim=True)
+    some = square > 0  # of a row of zeros the root has no slope, but the quotient has: gain / eps
+    root = torch.where(some, torch.sqrt(torch.where(some, square, 1.0)), 0.0)
+    return x / (root + eps) * weights["gain"]
 
 
 @layer_norm.formulation

@@ -4,6 +4,7 @@ import torch
 
 from transpec.judgement import (
     assert_conforms,
+    assert_conforms_laid_out,
     assert_contract,
     assert_derived,
     assert_gradients_conform,
@@ -204,7 +205,10 @@ def test_stability(implementation, case):
 
 
 @must("attention.multi-head-equation", "Vaswani et al. 2017, section 3.2.2")
-@cases(attention.heads_one_hot, attention.heads, attention.heads_masked, attention.drawn_heads)
+@cases(
+    attention.heads_one_hot, attention.heads, attention.heads_at_the_start, attention.heads_with_zeros,
+    attention.heads_masked, attention.drawn_heads,
+)  # fmt: skip
 def test_multi_head_equation(implementation, case):
     """MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O with head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)."""
     assert_conforms(implementation, case)
@@ -272,7 +276,7 @@ def test_batch_of_zero(implementation, case):
 @cases(attention.strided, weights_of(attention.strided), attention.strided_together, attention.heads_strided)
 def test_layouts(implementation, case):
     """Transposed, sliced and expanded inputs, one tensor at a time or all, give what their contiguous copies give."""
-    assert_conforms(implementation, case)
+    assert_conforms_laid_out(implementation, case)
 
 
 @must("attention.inputs-untouched", "the contract: inputs and weights are left as they are")
@@ -315,6 +319,15 @@ def test_dtype_and_shape(implementation, case):
 @cases(attention.differentiable, weights_of(attention.differentiable), attention.heads_differentiable)
 def test_gradients(implementation, case):
     """The vector-Jacobian product is the formula's, for queries, keys, values and every weight."""
+    assert_gradients_conform(implementation, case)
+
+
+@must("attention.mask-shapes-gradients", "Vaswani et al. 2017, section 3.2, differentiated")
+@cases(
+    attention.differentiable_under_every_shape_of_mask, weights_of(attention.differentiable_under_every_shape_of_mask)
+)
+def test_mask_shapes_gradients(implementation, case):
+    """The gradients are the formula's under a mask of any shape that broadcasts, also along axes that queries and keys lack."""
     assert_gradients_conform(implementation, case)
 
 

@@ -1,7 +1,10 @@
 """Requirements of token embeddings with positions. They go from the formula to its parts and to its edges."""
 
+import torch
+
 from transpec.judgement import (
     assert_conforms,
+    assert_conforms_laid_out,
     assert_contract,
     assert_derived,
     assert_gradients_conform,
@@ -122,7 +125,7 @@ def test_batch_of_zero(implementation, case):
 @cases(embedding.strided)
 def test_layouts(implementation, case):
     """Transposed, sliced and expanded ids and tables give what their contiguous copies give."""
-    assert_conforms(implementation, case)
+    assert_conforms_laid_out(implementation, case)
 
 
 @must("embedding.inputs-untouched", "the contract: inputs and weights are left as they are")
@@ -138,6 +141,8 @@ def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, in the same arrays or others, nor on later ones."""
     assert_no_memory(implementation, case, embedding.others_than(case, implementation.dtypes))
     assert_remembers_nothing(implementation, case, *embedding.others_of_the_same_shapes(case))
+    with implementation.with_default_dtype(torch.bfloat16):  # which does not hold the base of the wavelengths
+        assert_conforms(implementation, case, what="output (torch's default dtype being bfloat16)")
 
 
 @must("embedding.dtype-and-shape", "the contract: results have the inputs' dtype")

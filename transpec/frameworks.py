@@ -30,6 +30,9 @@ class Framework(Protocol):
     def back(self, value: Any) -> Tensor:
         """The torch tensor with the same dtype and numbers; raises TypeError for what is no tensor of the framework."""
 
+    def backwards(self, value: Any) -> Any:
+        """The same numbers as a view that runs against its memory; None where the framework has no such views."""
+
     def vjp(
         self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any, *, whole: bool = True
     ) -> tuple[Any, Sequence[Any]]:
@@ -66,6 +69,9 @@ class Torch:
         if value.layout is not torch.strided or value.is_quantized or value.is_nested:
             raise TypeError(f"torch.Tensor that is {'quantized' if value.is_quantized else 'nested or sparse'}")
         return value.detach().cpu().clone()
+
+    def backwards(self, value: Tensor) -> None:
+        """torch has no negative strides."""
 
     def vjp(
         self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor, *, whole: bool = True
@@ -128,6 +134,13 @@ class Numpy:
             return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
         except TypeError:
             raise TypeError(f"numpy.ndarray of dtype {array.dtype}") from None
+
+    def backwards(self, value: Any) -> Any:
+        """A view of another array, every axis of which is reversed."""
+        import numpy
+
+        turned = (slice(None, None, -1),) * value.ndim
+        return numpy.array(value[turned], order="C")[turned]
 
     def vjp(
         self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any, *, whole: bool = True

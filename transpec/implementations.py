@@ -366,6 +366,7 @@ class Implementation:
     plots: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # spent in the implementation's own code
     settings: tuple[Any, ...] = field(default_factory=settings)  # of its libraries, as it likes them
+    handed_backwards: bool = False
 
     def claims(self, operation: Operation[..., Any]) -> bool:
         """Whether it has the operation."""
@@ -526,7 +527,31 @@ class Implementation:
     def _convert(self, value: Any) -> Any:
         import torch
 
-        return self.framework.to(value) if isinstance(value, torch.Tensor) else value
+        if not isinstance(value, torch.Tensor):
+            return value
+        made = self.framework.to(value)
+        return self.framework.backwards(made) if self.handed_backwards else made
+
+    @contextlib.contextmanager
+    def backwards(self) -> Iterator[bool]:
+        """Every array is handed over as a view that runs against its memory; False where the framework has none."""
+        import torch
+
+        self.handed_backwards = self.framework.backwards(self.framework.to(torch.zeros(2))) is not None
+        try:
+            yield self.handed_backwards
+        finally:
+            self.handed_backwards = False
+
+    @contextlib.contextmanager
+    def with_default_dtype(self, dtype: Any) -> Iterator[None]:
+        """Calls find another default dtype of torch than the implementation has set, or left as it is."""
+        before = self.settings
+        self.settings = (dtype, *before[1:])
+        try:
+            yield
+        finally:
+            self.settings = before
 
     def _numbered(self, value: Any, case: Case) -> Any:
         """A plain number, or a scalar of numpy, as the array without axes that it stands for.

@@ -24,7 +24,9 @@ OUTPUT_FACTOR = 4.0
 GRADIENT_FACTOR = 16.0
 ASKED_OTHERWISE = 3  # cases of an operation whose gradients are asked for in other ways too
 ASKED_OTHERWISE_UP_TO = 4000  # numbers in such a case
+ROUND = 8  # calls after which buffers that are used in turn have come round
 LARGE = 1_000_000  # numbers in a case, the weights of a real model, that are not held once for every sample
+MANY = 4000  # numbers in a result whose cotangent has a mean
 VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
 
 Allowed = Tensor | Mapping[str, Tensor]
@@ -89,13 +91,30 @@ def oracle(case: Case, variants: tuple[Variant, ...] = ()) -> Tensor:
 
 def oracle_gradients(case: Case, variants: tuple[Variant, ...] = ()) -> dict[str, Tensor]:
     """The reference's vector-Jacobian product in float64 with the cotangent of the case."""
-    return _kept(case, ("gradients", variants), lambda: differentiate(case, variants))
+
+    def compute() -> dict[str, Tensor]:
+        gradients = differentiate(case, variants)
+        if bool(oracle(case, variants).isfinite().all()) and not all(
+            bool(g.isfinite().all()) for g in gradients.values()
+        ):
+            raise rounding.SuiteError(f"case {case}: the output is finite and a gradient of the reference is not")
+        return gradients
+
+    return _kept(case, ("gradients", variants), compute)
 
 
 def cotangent(case: Case) -> Tensor:
-    """A random cotangent in the dtype of the case, the same on every run."""
+    """A random cotangent in the dtype of the case, the same on every run.
+
+    That of many numbers has a mean, as that of a loss has: sums over tokens grow, and what adds them up too coarsely shows.
+    """
     result = oracle(case)
-    return _kept(case, "cotangent", lambda: normal(f"cotangent of {case.name}", *result.shape).to(_torch(case.dtype)))
+
+    def draw() -> Tensor:
+        mean = 2.0 if result.numel() > MANY else 0.0
+        return (normal(f"cotangent of {case.name}", *result.shape) + mean).to(_torch(case.dtype))
+
+    return _kept(case, "cotangent", draw)
 
 
 def budget(case: Case, variants: tuple[Variant, ...] = (), compute_dtype: str | None = None) -> Tensor:
@@ -456,7 +475,9 @@ def _of_contract(result: Tensor, case: Case, expected: Tensor) -> Tensor:
     return result
 
 
-def assert_conforms(implementation: Implementation, case: Case, where: Tensor | None = None) -> None:
+def assert_conforms(
+    implementation: Implementation, case: Case, where: Tensor | None = None, what: str = "output"
+) -> None:
     """The result equals the formula's within the budget; booleans and integers exactly.
 
     Only the places in `where` are looked at, if it is given: what stands at padding is nobody's business.
@@ -464,7 +485,16 @@ def assert_conforms(implementation: Implementation, case: Case, where: Tensor | 
     variants = declared_variants(implementation, case)
     actual, expected = output_of(implementation, case), oracle(case, variants)
     shown, observed = _looked_at(actual, expected, where), (Observation(case, {"": actual}, where),)
-    compare(implementation, case, shown, expected, lambda: budget_of(implementation, case), observed=observed)
+    allowed = functools.partial(budget_of, implementation, case)
+    compare(implementation, case, shown, expected, allowed, what=what, observed=observed)
+
+
+def assert_conforms_laid_out(implementation: Implementation, case: Case, where: Tensor | None = None) -> None:
+    """The same of arrays as they lie in the case, and of views that run against their memory, as numpy has them."""
+    assert_conforms(implementation, case, where)
+    with implementation.backwards() as has_such:
+        if has_such:
+            assert_conforms(implementation, case, where, "output (of views that run backwards)")
 
 
 def _finite_as_the_formula(implementation: Implementation, case: Case, result: Tensor, where: Tensor | None) -> None:
@@ -499,15 +529,23 @@ def assert_remembers_nothing(implementation: Implementation, case: Case, *others
 
 
 def assert_no_memory(implementation: Implementation, case: Case, others: Iterable[Case]) -> None:
-    """Calls of `others` in between change nothing: not a result that is kept, nor what the same call gives again."""
+    """Calls of `others` in between change nothing: not a result that is kept, nor what the same call gives again.
+
+    Nor does torch's default dtype, which is another in one of these calls.
+    """
     kept = result_of(lambda: implementation.keep(case), case)
-    before = result_of(kept, case).clone()
+    before, others = result_of(kept, case).clone(), list(others)
     for other in others:
         assert_conforms(implementation, other)
+    alike = [other for other in others if oracle(other).shape == before.shape]
+    for other in alike[:1] * ROUND:
+        result_of(functools.partial(implementation.call, other), other)
     if not _same_bits(before, kept()):
         raise NonConformance(
             "a result that was kept was changed by a later call; results must have memory of their own", case
         )
+    with implementation.with_default_dtype(torch.float64):
+        assert_conforms(implementation, case, what="output (torch's default dtype being float64)")
     assert_conforms(implementation, case)
 
 
@@ -579,12 +617,17 @@ def _asked_in_other_ways(requirements: int) -> frozenset[int]:
 
 
 def _apart(case: Case) -> list[tuple[str, ...]]:
-    """The names of what has a gradient: each input alone, all weights together; what is given twice is named together."""
+    """The names of what has a gradient: each input alone, all weights together, and all but one of these.
+
+    What is given twice is named together.
+    """
     leaves = case.differentiable()
     inputs = {id(value): value for name, value in leaves.items() if name in case.operation.tensors}
     groups = [tuple(name for name, value in leaves.items() if value is tensor) for tensor in inputs.values()]
     weights = tuple(name for name in leaves if name not in case.operation.tensors)
-    return [*groups, weights] if weights else groups
+    groups += [weights] if weights else []
+    others = [tuple(name for group in groups if group is not frozen for name in group) for frozen in groups]
+    return groups + (others if len(groups) > 2 else [])
 
 
 def _otherwise_laid_out(value: Tensor) -> Tensor:

@@ -282,6 +282,9 @@ broadcast = [
     _shared("keys without batch axis, as many heads as batch items", (3, 3), (3,), (3,)),
     _shared("queries without leading axes", (), (2,), (2,)),
     _shared("one key for all heads, values of their own", (2, 3), (2, 1), (2, 3)),
+    _shared("keys without leading axes under a mask", (2, 3), (), (), mask=random_mask("bare keys", 5, 4)),
+    _shared("queries without leading axes under a mask", (), (3,), (3,), mask=random_mask("bare queries", 5, 4)),
+    _shared("keys and values of unlike axes under a mask", (2, 3), (3,), (), mask=random_mask("bare values", 5, 4)),
 ]
 broadcast_values = [
     _shared("values with an axis that scores lack", (), (), (2,)),
@@ -392,6 +395,14 @@ empty_rows = [
         *drawn_numbers("item empty"), mask=up_to(0, 6, keys=7).view(2, 1, 1, 7),
     ),
     attention("no row with a visible key", *drawn_numbers("all hidden", (2,)), mask=torch.zeros(5, 7).bool()),
+    attention(
+        "the only key hidden from some queries",
+        *drawn_numbers("only key", (2,), S=1), mask=torch.tensor([True, False, True, True, False]).unsqueeze(-1),
+    ),
+    attention(
+        "the only key hidden in one batch item",
+        *drawn_numbers("only key of an item", (2,), S=1), mask=torch.tensor([True, False]).view(2, 1, 1),
+    ),
 ]  # fmt: skip
 
 # --- Stability --------------------------------------------------------------------------------------------------------
@@ -428,9 +439,9 @@ def _with_unlike_levels(name: str) -> Case:
 
 
 def _with_many_weak_keys(name: str) -> Case:
-    """A key far above 300 others, whose weights of 7e-8 each make 2e-5 of the output together."""
-    # Not all of one score: the same rounding in each would not average out as it does elsewhere.
-    far, weak = torch.arange(301) == 5, 0.1 * normal(name, 301)
+    """A key far above 300 others, whose weights of about 7e-8 each make some 2e-5 of the output together."""
+    # Of unlike scores: were all weights between half a unit and one in the last place of 1, a plain sum would round each up.
+    far, weak = torch.arange(301) == 5, 0.5 * normal(name, 301)
     key, value = torch.where(far, 16.5, weak).unsqueeze(-1), (~far).to(torch.float64).unsqueeze(-1)
     return attention(name, torch.ones(1, 1, dtype=torch.float64), key, value, dtypes=WIDE)
 
@@ -633,6 +644,27 @@ heads = [
     multi_head("wide heads", H=2, E=33, T=3, S=4),
     multi_head("wider heads", H=2, E=80, D=3, T=3, S=4, widths=(5, 6, 7), M=5),
 ]
+
+
+def _as_at_the_start(case: Case) -> Case:
+    """Biases of zero, as before the first step of training, and one token of zeros among the others."""
+    weights = {name: value * 0 if name.startswith("b_") else value for name, value in (case.weights or {}).items()}
+    query, *others = case.tensors
+    tokens = torch.arange(query.shape[-2]).unsqueeze(-1) != 1
+    return case.changed("biases of zero and a token of zeros", (query * tokens, *others), weights)
+
+
+heads_at_the_start = [
+    _as_at_the_start(multi_head("generic heads")),
+    _as_at_the_start(_self_attention("self-attention")),
+]
+heads_with_zeros = [
+    case.changed("a token of zeros", tuple(x * (torch.arange(x.shape[-2]).unsqueeze(-1) != 1) for x in case.tensors))
+    for case in (
+        multi_head("generic heads, zeros"),
+        multi_head("heads under a mask, zeros", mask=random_mask("zeros", 2, 5, 7)),
+    )
+]
 heads_one_position = [multi_head("one position", T=1, S=1), multi_head("one key, heads", S=1)]
 heads_of_differing_inputs = [
     multi_head("keys and values of their own widths", widths=(12, 5, 7)),
@@ -659,6 +691,7 @@ heads_look_ahead = [
 heads_masked = [
     *heads_look_ahead,
     multi_head("heads, unlike per batch", mask=random_mask("heads unlike", 2, 5, 7)),
+    multi_head("heads, first and last masks alike", B=3, mask=up_to(3, 6, 3, keys=7).unsqueeze(1)),
     multi_head("heads, as many as batch items", B=3, mask=random_mask("heads alike", 3, 5, 7)),
     multi_head("heads, as many batch items as queries", B=5, mask=random_mask("heads rows", 5, 7)),
     multi_head(
@@ -686,6 +719,7 @@ heads_masked = [
 ]  # fmt: skip
 heads_empty_rows = [
     multi_head("heads, one row with no visible key", mask=with_empty_rows(random_mask("heads empty", 2, 5, 7), 2)),
+    multi_head("heads, the only key hidden in one item", S=1, mask=torch.tensor([True, False]).view(2, 1, 1)),
 ]
 heads_batch_of_zero = [multi_head("heads, a batch of zero", B=0)]
 
@@ -819,6 +853,10 @@ differentiable = [
     attention("keys of 128 and values of 96 entries", *drawn_numbers("128 and 96", (2,), E=128, D=96)),
     attention("correlated, 256 entries", *_correlated("correlated gradient", 256), dtypes=WIDE),
 ]
+differentiable_under_every_shape_of_mask = [
+    *(case for case in mask_shapes if "131" not in case.name),
+    *among(broadcast, "keys without leading axes under a mask", "queries without leading axes under a mask"),
+]
 heads_differentiable = [
     *among(
         heads, "generic heads", "self-attention", "as many heads as batch items", "one head", "a batch of one, heads"
@@ -828,6 +866,7 @@ heads_differentiable = [
     *among(heads_masked, "heads, look-ahead, fewer queries than keys", "heads, unlike per batch"),
     *among(heads, "heads, queries are keys", "heads, keys are values", "keys and values of one weight"),
     *among(heads, "many batch items"),
+    *heads_at_the_start,
 ]
 
 

@@ -65,6 +65,12 @@ def _by_hand() -> Case:
     return Case(feed_forward, "by hand", (x,), weights)
 
 
+def _with_a_token_of_zeros(case: Case) -> Case:
+    """What padding often is: its result is what the biases make."""
+    (x,) = case.tensors
+    return case.changed("a token of zeros among others", (x * (torch.arange(x.shape[-2]) != 1).unsqueeze(-1),))
+
+
 by_hand = [_by_hand()]
 grid = [activation_alone("the activation from -6 to 6", torch.arange(-24, 25, dtype=torch.float64) / 4)]
 generic = [
@@ -79,6 +85,7 @@ generic = [
     network("sequences of one token", (3, 1)),
     network("129 sequences", (129, 2), M=3, F=4, dtypes=WIDE),
     network("inner sums of 3", size=3.0),
+    _with_a_token_of_zeros(network("zeros")),
 ]
 units_at_rest = [  # sums near 9 are too coarse in bfloat16 to tell a GELU from another
     with_weights(network("every inner sum negative"), "b_1 of -9", b_1=torch.full((11,), -9.0, dtype=torch.float64)),

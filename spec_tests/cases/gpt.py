@@ -243,6 +243,7 @@ holes = [
     padded("hidden tokens, as many as heads", HOLES[:2], H=2, L=1),
     padded("hidden tokens, as many sequences as tokens", HOLES[:, :3], L=1),
     padded("hidden tokens, six sequences of two heads", torch.cat([HOLES, HOLES.flip(0)]), H=2, L=1),
+    padded("hidden tokens, first and last sequences alike", HOLES[[0, 1, 0]], L=1),
     padded("hidden tokens at positions counted without them", HOLES, position_ids=counted(HOLES)),
     padded("padded on the left, positions of the padding too", LEFT, L=1),
     padded("one token of each", torch.eye(5).bool(), L=1, position_ids=torch.arange(5).repeat(5, 1)),

@@ -106,6 +106,7 @@ encoder_masks = [
     encoder_case("one head, masked", M=7, H=1, mask=seen("encoder one head", 2, 5, 5)),
     # The first item alone is no sign of what the others are.
     encoder_case("look-ahead in the first item alone", mask=torch.stack((ahead(5), torch.ones(5, 5).bool()))),
+    encoder_case("first and last masks alike", B=3, mask=seen("encoder ends", 2, 5, 5)[[0, 1, 0]]),
     encoder_case("65 tokens, nine heads, masked", T=65, M=9, H=9, mask=seen("encoder 65", 2, 65, 65)),
     steep(encoder_case("unlike per batch item", mask=seen("encoder steep", 2, 5, 5))),
 ]
@@ -179,6 +180,10 @@ memory_masks = [
     decoder_case("as many batch items as queries, memory masked", B=5, memory_mask=seen("memory rows of five", 5, 7)),
     decoder_case("one head, both masked", M=7, H=1, self_mask=ahead(5), memory_mask=seen("memory one head", 2, 5, 7)),
     decoder_case("257 keys, nine heads, masked", B=1, T=2, S=257, M=9, H=9, memory_mask=seen("memory 257", 257)),
+    decoder_case(
+        "first and last masks alike", B=3, self_mask=seen("own ends", 2, 5, 5)[[0, 1, 0]],
+        memory_mask=seen("memory ends", 2, 5, 7)[[0, 1, 0]],
+    ),
     steep(decoder_case("unlike per batch item", self_mask=ahead(5), memory_mask=seen("memory steep", 2, 5, 7))),
 ]  # fmt: skip
 decoder_everything_visible = [

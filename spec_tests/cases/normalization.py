@@ -84,6 +84,14 @@ _weights = {"gain": _numbers(2, 3), "bias": _numbers(10, 20)}
 by_hand = [Case(layer_norm, "by hand", (_numbers(4, 6),), _weights, {"eps": 3.0})]
 rms_by_hand = [Case(rms_norm, "by hand", (_numbers(2, -2),), {"gain": _numbers(3, 6)}, {"eps": 5.0})]
 add_by_hand = [Case(add_norm, "by hand", (_numbers(3, 7), _numbers(1, -1)), _weights, {"eps": 3.0})]
+
+
+def _as_at_the_start(case: Case) -> Case:
+    """The weights before the first step of training, of which code may believe that they change nothing."""
+    weights = {name: torch.full_like(value, name == "gain") for name, value in (case.weights or {}).items()}
+    return replace(case, weights=weights)
+
+
 generic = [
     layer("generic", rows("generic", 2, 5, 7)),
     layer("more entries than tokens", rows("more entries", 2, 3, 17)),
@@ -98,6 +106,7 @@ generic = [
     layer("every row of its own mean", rows("means", 2, 3, 7) + _numbers(-4, 0, 4).unsqueeze(-1)),
     layer("one entry far from the others", torch.where(torch.arange(7) == 4, 30.0, rows("far", 2, 3, 7))),
     layer("eps of 0.1", rows("eps of 0.1", 2, 3, 7), eps=0.1),
+    _as_at_the_start(layer("a gain of one and a bias of zero", rows("start", 2, 3, 7))),
 ]
 small_widths = [layer(f"{width} entries", rows(f"{width} entries", 2, 3, width), eps=0.1) for width in SMALL_WIDTHS]
 widths = [layer(f"{width} entries", rows(f"{width} entries", 3, width, mean=0.5), dtypes=WIDE) for width in WIDTHS]
@@ -254,7 +263,7 @@ tokens = in_every_operation([generic[0], generic[3], generic[6], *leading_axes[1
 in_batches = in_every_operation([generic[0], generic[3], generic[9], leading_axes[3]])
 every_operation = in_every_operation([generic[0], leading_axes[1], axes_of_one_size[2]])
 _moderate = [
-    *(generic[place] for place in (0, 3, 5, 7, 9, 12)),
+    *(generic[place] for place in (0, 3, 5, 7, 9, 12, 13)),
     *small_widths[1:3],
     *leading_axes[:2],
     leading_axes[3],
@@ -268,7 +277,7 @@ _moderate = [
 # In float16 the cube of 1 / sqrt(eps), the slope of a reciprocal root, overflows where a row has no variance.
 _without_variance = [replace(case, dtypes=WIDE) for case in (zero_rows[1], one_entry[0])]
 differentiable = [*_moderate, *constant_rows, *_without_variance, one_entry[1]]
-rms_differentiable = rms_of([*_moderate, constant_rows[1], one_entry[1]])
+rms_differentiable = rms_of([*_moderate, constant_rows[1], one_entry[1], _without_variance[0]])
 sums_differentiable = [*add_of(_moderate[:1]), twice, *add_of(_moderate[1:]), *broadcast[:2]]
 
 

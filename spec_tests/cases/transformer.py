@@ -215,6 +215,15 @@ crossed = [
     translating(
         "three layers, hidden target tokens within", T=5, N=1, L=3, target_mask=HOLES, source_mask=HOLES.flip(0)
     ),
+    encoding("hidden tokens within, first and last alike", B=3, mask=HOLES[[0, 1, 0]], N=1),
+    decoding(
+        "hidden tokens within, first and last alike",
+        B=3,
+        S=5,
+        target_mask=HOLES[[0, 1, 0]],
+        source_mask=HOLES[[1, 0, 1]],
+        L=1,
+    ),
     steep(encoding("hidden tokens within", mask=HOLES, N=1)),
     steep(decoding("hidden tokens within", S=5, target_mask=HOLES, source_mask=HOLES.flip(0), L=1)),
 ]
