@@ -113,10 +113,6 @@ broadcast = [
         torch.tensor([[0, 3, 2, 1], [0, 0, 9, 1], [7, 5, 8, 0]]).ne(0).unsqueeze(1),
     ),
     drawn_masks("a row and a column", (1, 7), (5, 1)),
-    combination("the padding of queries and of keys", *(booleans("pads", 2, 5).unsqueeze(axis) for axis in (1, 2))),
-    combination(
-        "masks that hide nothing, of unlike shapes", *(torch.ones(s, dtype=torch.bool) for s in [(2, 1, 5), (5, 1)])
-    ),
     drawn_masks("keys alone and queries by keys", (7,), (5, 7)),
     drawn_masks("a head axis and a batch axis", (3, 5, 7), (2, 1, 5, 7)),
     drawn_masks("four axes and two", (2, 3, 1, 5), (4, 5)),
@@ -125,6 +121,10 @@ broadcast = [
     drawn_masks("square, so that axes may be mistaken", (3, 1, 3), (3, 3)),
     combination("a scalar and a mask", torch.tensor(True), booleans("scalar", 5, 7)),
     *(drawn_masks(f"{keys} keys", (2, 1, keys), (3, keys)) for keys in BLOCK_EDGES),
+    combination("the padding of queries and of keys", *(booleans("pads", 2, 5).unsqueeze(axis) for axis in (1, 2))),
+    combination(
+        "masks that hide nothing, of unlike shapes", *(torch.ones(s, dtype=torch.bool) for s in [(2, 1, 5), (5, 1)])
+    ),
 ]  # fmt: skip
 single = [
     drawn_masks("one mask", (2, 5, 7)),

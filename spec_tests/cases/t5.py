@@ -397,7 +397,6 @@ padded = [
 ]
 holes = [
     encoder("encoder, hidden tokens", B=3, attention_mask=HOLES),
-    encoder("encoder, hidden tokens, first and last alike", B=3, N=1, attention_mask=HOLES[[0, 1, 0]]),
     encoder("encoder, hidden tokens, a batch of one", B=1, N=1, attention_mask=HOLES[1:2]),
     encoder("encoder, hidden tokens, two heads and sequences", H=2, N=1, attention_mask=HOLES[:2]),
     decoder("decoder, hidden memory", B=3, attention_mask=HOLES),
@@ -409,6 +408,7 @@ holes = [
     model("hidden source", B=3, N=1, L=1, attention_mask=HOLES),
     model("hidden target", B=3, N=1, L=1, decoder_attention_mask=OWN_HOLES),
     model("hidden source and target", B=3, **_both(HOLES, OWN_HOLES)),
+    encoder("encoder, hidden tokens, first and last alike", B=3, N=1, attention_mask=HOLES[[0, 1, 0]]),
 ]
 masked = [*padded, *holes]
 # Every token sees the first one.
