@@ -408,7 +408,6 @@ holes = [
     model("hidden source", B=3, N=1, L=1, attention_mask=HOLES),
     model("hidden target", B=3, N=1, L=1, decoder_attention_mask=OWN_HOLES),
     model("hidden source and target", B=3, **_both(HOLES, OWN_HOLES)),
-    encoder("encoder, hidden tokens, first and last alike", B=3, N=1, attention_mask=HOLES[[0, 1, 0]]),
 ]
 masked = [*padded, *holes]
 # Every token sees the first one.
@@ -438,6 +437,7 @@ crossed = [
         activation="gated_gelu",
         **_both(HOLES, OWN_HOLES),
     ),
+    encoder("encoder, hidden tokens, first and last alike", B=3, N=1, attention_mask=HOLES[[0, 1, 0]]),
     steep(encoder("encoder, hidden", N=1, attention_mask=HIDING)),
     steep(decoder("decoder, hidden", B=3, L=1, **_both(HOLES, OWN_HOLES))),
 ]
