@@ -276,14 +276,25 @@ def test_a_mistake_in_the_command_line(tmp_path, options, said):
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_report_that_cannot_be_written(tmp_path):
-    """Where the report cannot be written the run says so, fails, and leaves what is there as it was."""
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    """A folder for the report that cannot be written to is a mistake in the command line, told before anything runs."""
     blocked = Path(write(tmp_path, "reports", "I am a file"))
     ran = pytest_on(blocked, *impls(write(tmp_path, "good.py", GOOD)), "-n0", "-k", "look_ahead_itself")
+    assert ran.status == 4
+    assert f"--report-dir {blocked} cannot be written to" in ran.output
+    assert blocked.read_text() == "I am a file"
+
+
+def test_a_report_that_cannot_be_written(tmp_path):
+    """Where the folder is lost during the run, the run says so and fails, and leaves what is there as it was."""
+    blocked = tmp_path / "reports"
+    losing = (
+        f"import pathlib, shutil\nshutil.rmtree({str(blocked)!r})\npathlib.Path({str(blocked)!r}).write_text('mine')\n"
+    )
+    ran = pytest_on(blocked, *impls(write(tmp_path, "good.py", losing + GOOD)), "-n0", "-k", "look_ahead_itself")
     assert ran.status == 1
-    assert f"the report could not be written to {blocked}" in plain(ran.output)
-    assert ": conforms" in ran.output
-    assert blocked.read_text(encoding="utf-8") == "I am a file"
+    assert "the report could not be written" in ran.output
+    assert blocked.read_text() == "mine"
 
 
 # --- Interruptions ---------------------------------------------------------------------------------------------------

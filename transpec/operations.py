@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -152,4 +153,7 @@ def _names(code: CodeType) -> Iterator[str]:
 def sentence(function: Callable[..., Any]) -> str:
     """The first paragraph of a docstring as one line; of a function without one, its name as a sentence."""
     text = inspect.getdoc(function)
-    return " ".join(text.split("\n\n")[0].split()) if text else function.__name__.replace("_", " ")
+    if text:
+        return " ".join(text.split("\n\n")[0].split())
+    words = function.__name__.replace("_", " ").replace("gelu tanh", "gelu_tanh")
+    return re.sub(r"\b(pre|post) norm\b|\blook ahead\b|\b\de \d+\b", lambda found: found[0].replace(" ", "-"), words)

@@ -7,6 +7,7 @@ when an implementation ends its process, the run goes on in another.
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib.util
 import json
@@ -122,8 +123,20 @@ def _check_usage(config: pytest.Config) -> None:
             raise implementations.UsageError(f"--impl names an implementation twice: {', '.join(given)}")
         _known(config)
         _chapters(config)
+        _check_report_folder(config)
     except implementations.UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check_report_folder(config: pytest.Config) -> None:
+    """Fail now and not after the run where the folder that was named for the report cannot be written to."""
+    given = config.getoption("report_dir")
+    try:
+        if given and not config.option.collectonly:
+            Path(given).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=given).close()
+    except OSError as error:
+        raise implementations.UsageError(f"--report-dir {given} cannot be written to: {error}") from None
 
 
 def _given(config: pytest.Config) -> list[str]:
@@ -250,10 +263,15 @@ def _chapters(config: pytest.Config) -> set[str] | None:
     profiles = {name.lower(): chapters for name, chapters in PROFILES.items()}
     chosen: set[str] = set()
     for name in given:
-        if name not in (*CHAPTERS, "contract") and name.lower() not in profiles:
+        if name in (*CHAPTERS, "contract"):  # "training" is a chapter, "Training" the profile that it belongs to
+            chosen.add(name)
+        elif name.lower() in profiles:
+            chosen.update(profiles[name.lower()])
+        else:
+            near = difflib.get_close_matches(name, [*CHAPTERS, *PROFILES], 1)
             known = f"known chapters are {', '.join(CHAPTERS)}; known profiles are {', '.join(PROFILES)}"
-            raise implementations.UsageError(f"--chapter {name}: {known}")
-        chosen.update(profiles.get(name.lower(), (name,)))
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise implementations.UsageError(f"--chapter {name}: {meant}{known}")
     return chosen
 
 

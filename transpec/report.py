@@ -246,6 +246,15 @@ class View:
             grouped.setdefault(fault["operation"], {})[name] = fault
         return grouped
 
+    def unclaimed(self, requirements: list[Mapping[str, Any]]) -> bool:
+        """Whether no implementation has anything to do with these requirements."""
+        return all(set(column.tally(requirements)) <= {"unclaimed"} for column in self.columns)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The faults that some result looks like."""
+        return {name: fault for name, fault in self.report["faults"].items() if self.suspects(name)}
+
     def suspects(self, fault: str) -> list[Column]:
         """The implementations that behave like a fault."""
         return [
@@ -517,8 +526,16 @@ def score_words(value: float | None, unit: str) -> str:
     """A score in four digits with its unit; large counts in full, for nobody reads powers of ten beside them."""
     if value is None:
         return "not finite"
-    number = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    number = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 or value == int(value) else f"{value:.4g}"
     return f"{number} {unit}" if unit else number
+
+
+def baseline_words(score: Mapping[str, Any]) -> str:
+    """A baseline and on which side of it the score should be; of what is only told, nothing."""
+    if score["baseline"] == score["value"]:
+        return "–"
+    side = ">" if score.get("higher_is_better", True) else "<"
+    return f"{side} {score_words(score['baseline'], score['unit'])}"
 
 
 def _scores(column: Column, width: int) -> str:
@@ -526,10 +543,10 @@ def _scores(column: Column, width: int) -> str:
     rows = []
     for run in column.runs:
         for score in run["scores"]:
-            value, baseline = (score_words(score[key], score["unit"]) for key in ("value", "baseline"))
+            value, baseline = score_words(score["value"], score["unit"]), baseline_words(score)
             name = "\n".join(_wrap(f"{run['requirement']}: {score['name']}", width - 62))
             rows.append([name, value, baseline, "\n".join(_wrap(score["baseline_name"], 16))])
-    return _grid(["run" if len(rows) else "", "score", "baseline", "of"], rows, left=1) if rows else ""
+    return _grid(["run", "score", "should be", "of"], rows, left=1) if rows else ""
 
 
 def _without_count(note: str) -> str:
@@ -626,7 +643,18 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    words = (budgets, cases_words, claims_words, declared_words, duration, moment, outcome_words, score_words, titled)
+    words = (
+        baseline_words,
+        budgets,
+        cases_words,
+        claims_words,
+        declared_words,
+        duration,
+        moment,
+        outcome_words,
+        score_words,
+        titled,
+    )
     own: dict[str, Callable[..., Any]] = {"breakable": _breakable, "position": _position, "slug": _slug}
     if name.endswith(".html.j2"):
         own |= {"prose": _html_prose, "svg": svg}

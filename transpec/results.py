@@ -203,6 +203,7 @@ def build(
             row = _row(requirement, described, cases.get(key, []), missing.get(key, 0), accepted, selection["partial"])
             if row is not None:
                 rows.append(row)
+        _rule_out(rows, register["faults"])
         of_this = [case for (source, _), group in cases.items() if source == described["source"] for case in group]
         judged = _judged(described, rows, of_this, register, accepted, selection["partial"])
         order = [requirement["id"] for requirement in register["requirements"]]
@@ -317,6 +318,14 @@ def _diagnosis(failing: list[Mapping[str, Any]]) -> list[str]:
     return [votes.most_common(1)[0][0]]
 
 
+def _rule_out(rows: list[Row], faults: Mapping[str, Mapping[str, Any]]) -> None:
+    """Take a fault off a diagnosis that holds others where the requirement that must catch it has passed."""
+    passed = {row["requirement"] for row in rows if row["outcome"] == "passed"}
+    for row in rows:
+        possible = [fault for fault in row["diagnosis"] if faults[fault]["breaks"] not in passed]
+        row["diagnosis"] = possible or row["diagnosis"]
+
+
 def _notes(cases: list[Mapping[str, Any]]) -> list[str]:
     notes = Counter(warning for case in cases for warning in case["warnings"])
     notes.update(f"unsupported: {case['message']}" for case in cases if case["outcome"] == "unsupported")
@@ -362,8 +371,11 @@ def _judged(
         verdict, reasons = "no verdict", [f"does not load: {described['load_error']}"]
     elif not described["claimed"]:
         verdict, reasons = "no verdict", ["claims no operation: it has no callable attribute named after one"]
-    elif unmet:
-        verdict, reasons = "does not conform", [f"{number_of(len(unmet), 'requirement')} not met"]
+    elif len(unmet) > left:
+        verdict, reasons = "does not conform", [f"{number_of(len(unmet) - left, 'requirement')} not met"]
+        reasons += [f"{number_of(left, 'requirement')} not run"] if left else []
+    elif left:
+        verdict, reasons = "no verdict", [f"{number_of(left, 'requirement')} not run"]
     elif not any(case["outcome"] == "passed" and case["operation"] for case in cases) and not accepted:
         verdict, reasons = "no verdict", ["nothing passed"]
     elif unproved:
@@ -373,7 +385,7 @@ def _judged(
     else:
         verdict, reasons = "conforms", []
     if verdict == "no verdict":
-        against += reasons
+        against += [reason for reason in reasons if reason not in against]
     if surprising:
         reasons = [*reasons, f"{number_of(len(surprising), 'known failure')} on the list passed: take it off"]
     return {

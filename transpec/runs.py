@@ -75,8 +75,9 @@ def plot(implementation: Implementation, picture: Curve | Image) -> None:
 
 
 def _plain(numbers: Sequence[float]) -> list[float | None]:
-    """Numbers as JSON has them: none is infinite."""
-    return [float(f"{float(number):.5g}") if math.isfinite(number) else None for number in numbers]
+    """Numbers as JSON has them: none is infinite; whole ones as they are, others in five digits."""
+    finite = (float(number) if math.isfinite(number) else None for number in numbers)
+    return [n if n is None or n.is_integer() else float(f"{n:.5g}") for n in finite]
 
 
 def assert_beats(implementation: Implementation, case: Case, score: Score, margin: float = 0.0) -> None:
@@ -106,9 +107,11 @@ def assert_follows(
     bands = [band] * len(expected) if isinstance(band, int | float) else list(band)
     for step, (number, wanted, allowed) in enumerate(zip(numbers, expected, bands, strict=True)):
         if not abs(number - wanted) <= allowed:
-            raise NonConformance(
-                f"{what} at step {step} = {number:.7g}, should be {wanted:.7g} within {allowed:.2g}", case
-            )
+            message = f"{what} at step {step} = {number:.7g}, should be {wanted:.7g} within {allowed:.3g}"
+            if what == "loss" and step:  # the forward pass of step 0 is on the weights that all begin with
+                chapter = case.operation.chapter
+                message += f"; at step 0 it agrees: look at the gradients, `--chapter {chapter}` tells more"
+            raise NonConformance(message, case)
 
 
 # --- The implementation inside torch's graph ---------------------------------------------------------------------------

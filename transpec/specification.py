@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import importlib.util
 import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 from transpec import catalogue, requirements
@@ -67,6 +69,7 @@ def _of_chapter(chapter: str, title: str) -> Iterator[str]:
     module = None if chapter == "contract" else importlib.import_module(place if has_formulas else stated)
     if module is not None:
         yield from ("", (module.__doc__ or "").strip())
+        yield from _of_configs(module)
     for operation in OPERATIONS.values():
         if operation.chapter == chapter:
             yield from ("", *_of_operation(operation))
@@ -74,6 +77,18 @@ def _of_chapter(chapter: str, title: str) -> Iterator[str]:
     for requirement in requirements.REQUIREMENTS.values():
         if requirement.chapter == chapter:
             yield from _of_requirement(requirement)
+
+
+def _of_configs(module: ModuleType) -> Iterator[str]:
+    """The configurations that a chapter defines: what they are of, and their fields with types and defaults."""
+    for name, config in vars(module).items():
+        if dataclasses.is_dataclass(config) and getattr(config, "__module__", "") == module.__name__:
+            yield from ("", f"### {name}", "", "```python", f"class {name}:")
+            for field in dataclasses.fields(config):
+                default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}".replace("'", '"')
+                yield f"    {field.name}: {getattr(field.type, '__name__', field.type)}{default}"
+            yield from ("```", "")
+            yield " ".join((inspect.getdoc(config) or "").split())
 
 
 def _of_operation(operation: Operation[..., Any]) -> Iterator[str]:
