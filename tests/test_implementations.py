@@ -260,6 +260,30 @@ def test_a_scalar_of_numpy_is_an_array():
     assert made.framework.back(numpy.float32(2.5)) == torch.tensor(2.5)
 
 
+@pytest.mark.parametrize(
+    ("answer", "more", "said"),
+    [
+        (
+            0.0,
+            {"CHOICES": {"attention.empty-row": "nan"}},
+            'this is the answer "zero" to attention.empty-row, CHOICES declares "nan"',
+        ),
+        (torch.nan, {}, 'this is the answer "nan" to attention.empty-row, without a CHOICE holds "zero"'),
+    ],
+)
+def test_an_answer_that_was_not_declared_is_named(answer, more, said):
+    """A result that another choice would allow is told by that choice, and is taken for no mistake."""
+
+    def attend(query, key, value, *, mask=None, scale=None):
+        result = right(query, key, value, mask=mask, scale=scale)
+        return result if mask is None else torch.where(mask.any(-1, keepdim=True), result, answer)
+
+    case = small_case("attention.empty-row", "scaled_dot_product_attention")
+    outcome = outcome_of("attention.empty-row", attention(attend, **more), case)
+    assert (outcome.outcome, outcome.diagnosis) == ("failed", [])
+    assert said in outcome.message
+
+
 JUDGED = [requirement for requirement in requirements.load().values() if requirement.cases and not requirement.run]
 
 

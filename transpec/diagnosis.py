@@ -28,7 +28,8 @@ from transpec.judgement import (
     oracle_gradients,
     worst_ratio,
 )
-from transpec.operations import Variant, inject, uses
+from transpec.operations import OPERATIONS, Variant, inject, uses
+from transpec.requirements import REQUIREMENTS
 
 NEAR = 1e6  # budgets within which more rounding may explain a distance
 CONTENDERS = 3  # faults for which that is computed; it takes as long as a budget
@@ -67,6 +68,40 @@ def diagnose(
             found = [fault.id for fault in nearest if look.explained_with_its_own_rounding_by(fault)]
         return found or [fault.id for fault in candidates if look.explained_in_its_own_dtype_by(fault)]
     return []
+
+
+def chosen_otherwise(implementation: Implementation, comparison: Comparison) -> str:
+    """In words, the allowed answer that a failed result gives where another one is declared, or holds; else nothing."""
+    for observation in comparison.observed:
+        case = observation.case
+        held = declared_variants(implementation, case)
+        choices = {
+            (requirement, value): variant
+            for operation in OPERATIONS.values()
+            if uses(case.operation, operation)
+            for (requirement, value), variant in operation.choices.items()
+        }
+        for requirement in dict.fromkeys(requirement for requirement, _ in choices):
+            of_this = {value: variant for (asked, value), variant in choices.items() if asked == requirement}
+            others = tuple(variant for variant in held if variant not in of_this.values())
+            first = REQUIREMENTS[requirement].choices[0] if requirement in REQUIREMENTS else "the reference's own"
+            declared = implementation.choices.get(requirement, first)
+            answers: dict[str, tuple[Variant, ...]] = {first: others}
+            answers |= {value: (*others, variant) for value, variant in of_this.items()}
+            for value, stack in answers.items():
+                if value != declared and _gives(implementation, observation, stack):
+                    told = "CHOICES declares" if requirement in implementation.choices else "without a CHOICE holds"
+                    return f'this is the answer "{value}" to {requirement}, {told} "{declared}"'
+    return ""
+
+
+def _gives(implementation: Implementation, observation: Observation, variants: tuple[Variant, ...]) -> bool:
+    case, computes_in = observation.case, implementation.computes_in(observation.case.operation)
+    if observation.is_gradient:
+        right, allowed = oracle_gradients(case, variants), gradient_budgets(case, variants, computes_in)
+    else:
+        right, allowed = {"": oracle(case, variants)}, {"": budget(case, variants, computes_in)}
+    return worst_ratio(_where_looked_at(observation, right).result, right, allowed) <= 1
 
 
 def _where_looked_at(observation: Observation, right: Mapping[str, Tensor]) -> Observation:

@@ -9,7 +9,7 @@ from collections import Counter
 
 from transpec import catalogue
 from transpec.cases import Case, Drawn
-from transpec.diagnosis import diagnose
+from transpec.diagnosis import chosen_otherwise, diagnose
 from transpec.implementations import Implementation, Misbehaviour, TimedOut, Unsupported
 from transpec.judgement import NonConformance, has_evidence
 from transpec.rendering import call_of, snippet_of
@@ -129,6 +129,10 @@ def _failed(
     _diagnosed[key] += 1
     if explain and error.comparison and _diagnosed[key] <= DIAGNOSED:
         try:
+            otherwise = chosen_otherwise(implementation, error.comparison)
+            if otherwise:
+                outcome.message += f"; {otherwise}"
+                return
             remembers = outcome.requirement.endswith("no-memory")
             faults = list(catalogue.load().values()) if remembers else catalogue.without_memory()
             likely = _explained_by.setdefault(outcome.implementation, set())
