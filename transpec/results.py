@@ -209,10 +209,12 @@ def build(
         order = [requirement["id"] for requirement in register["requirements"]]
         of_this.sort(key=lambda case: order.index(case["requirement"]))  # runs end in any order
         reports.append(judged | {"runs": _runs(of_this)})
-    requirements = register["requirements"]
+    requirements, faults = register["requirements"], register["faults"]
     if selection["partial"]:  # what was not selected is not the business of this report
         selected = {row["requirement"] for report in reports for row in report["results"]}
         requirements = [requirement for requirement in requirements if requirement["id"] in selected]
+        named = {fault for report in reports for row in report["results"] for fault in row["diagnosis"]}
+        faults = {id: fault for id, fault in faults.items() if fault["breaks"] in selected or id in named}
     reasons = [f"{report['name']}: {reason}" for report in reports for reason in report.pop("against")]
     if not any(cases.values()):
         reasons.append("nothing was run")
@@ -228,7 +230,7 @@ def build(
         "machine": _machine(),
         "selection": dict(selection),
         "requirements": requirements,
-        "faults": register["faults"],
+        "faults": faults,
         "implementations": reports,
         "exit": {"status": 1 if reasons else 0, "reasons": reasons},
     }
