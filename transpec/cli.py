@@ -224,12 +224,13 @@ def _show(id: str, impl: str | None, case: str, dtype: str | None, case_timeout:
     from transpec import catalogue, implementations, requirements
 
     source = implementations.find(impl) if impl else None
-    register = requirements.load()
+    register = requirements.load(id.partition(".")[0])  # the inputs of all chapters take seconds to make
     if impl is None and (case != "smallest" or dtype):
         raise UsageError("show: --case and --dtype are of an implementation: name one with --impl")
     if id not in register and _show_what_is_named(id):
         return 0
     if id not in register:
+        register = requirements.load()
         near = difflib.get_close_matches(id, [*register, *catalogue.load()], 3)
         raise UsageError(
             f"there is no requirement {id}."
@@ -347,6 +348,11 @@ def _chosen(requirement: Requirement, implementation: Implementation, name: str,
         what = ", ".join(operation.name for operation in requirement.operations)
         raise UsageError(
             f"{requirement.id} does not apply to what {implementation.name} has and declares; it is of {what}"
+        )
+    dtypes = dict.fromkeys(each for _, each in possible)
+    if dtype is not None and dtype not in dtypes:
+        raise UsageError(
+            f"{requirement.id} has no case in {dtype} for {implementation.name}; it has in {', '.join(dtypes)}"
         )
     named = [(case, each) for case, each in possible if name == "smallest" or _is_called(case, name)]
     chosen = [case.in_dtype(each) for case, each in named if dtype in (None, each)]

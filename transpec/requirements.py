@@ -143,15 +143,18 @@ def cases(*groups: Iterable[Any]) -> Callable[[F], F]:
     return mark
 
 
-def load() -> dict[str, Requirement]:
-    """All requirements in the order of the specification, the tests' modules being imported."""
+def load(chapter: str = "") -> dict[str, Requirement]:
+    """All requirements in the order of the specification, the tests' modules being imported; or those of one chapter.
+
+    A chapter of no such name has none. Which requirements are there depends on what was imported before.
+    """
     import importlib
     import pkgutil
 
     package = importlib.import_module("transpec.spec_tests")
     importlib.import_module("transpec.reference")
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-        if module.startswith("test_"):
+        if module == f"test_{chapter}" or (module.startswith("test_") and not chapter):
             importlib.import_module(f"transpec.spec_tests.{module}")
     return in_order()
 
