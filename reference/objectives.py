@@ -218,10 +218,10 @@ def text_to_text(
     """Rows of `length` ids: the prefix that says the task, the row's own tokens, one EOS, and padding to the end.
 
     One call makes the inputs of a task, and one with an empty prefix its targets. `token_ids` are padded on the right
-    with `pad_id`, which stands nowhere else in them. A row that has no room is cut at its end, the prefix too where it
-    is longer than the row, and its last id is the EOS all the same: room is made before the EOS is put there, as seqio's
-    append_eos_after_trim and tokenizers do, while its append_eos leaves the EOS to be trimmed. An EOS between two tokens
-    of a text is a token like any other. Raises ValueError where `length` is below 1.
+    with `pad_id`, which stands nowhere else in them; the prefix may hold it. A row that has no room is cut at its end,
+    the prefix too where it is longer than the row, and its last id is the EOS all the same: room is made before the EOS is
+    put there, as seqio's append_eos_after_trim and tokenizers do, while its append_eos leaves the EOS to be trimmed. An EOS
+    between two tokens of a text is a token like any other. Raises ValueError where `length` is below 1.
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, that of the EOS, got {length!r}")

@@ -203,8 +203,10 @@ def test_inputs_untouched(implementation, case):
 @cases(heads.small[1], heads.exact_calls)
 def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
-    assert_remembers_nothing(implementation, case, heads.others_than(case)[0])
+    assert_remembers_nothing(implementation, case, *heads.others_than(case))
     assert_no_memory(implementation, case, heads.others_than(case))
+    with implementation.with_default_dtype(torch.bfloat16):
+        assert_conforms(implementation, case, what="output (torch's default dtype being bfloat16)")
 
 
 @must("heads.dtype-and-shape", "the contract: logits in the weights' dtype, positions and labels as integers")

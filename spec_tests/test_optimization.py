@@ -333,8 +333,10 @@ def test_inputs_untouched(implementation, case):
 @cases(optimization.every_operation)
 def test_no_memory(implementation, case):
     """Every call starts anew: no moment, count or scale is left from the calls before, and no result is changed later."""
-    assert_remembers_nothing(implementation, case, optimization.others_than(case)[0])
+    assert_remembers_nothing(implementation, case, *optimization.others_than(case))
     assert_no_memory(implementation, case, optimization.others_than(case))
+    with implementation.with_default_dtype(torch.bfloat16):
+        assert_conforms(implementation, case, what="output (torch's default dtype being bfloat16)")
 
 
 @must("optimization.dtype-and-shape", "the contract: a row for every step, in the parameter's dtype")

@@ -619,7 +619,8 @@ def _asked_in_other_ways(requirements: int) -> frozenset[int]:
 def _apart(case: Case) -> list[tuple[str, ...]]:
     """The names of what has a gradient: each input alone, all weights together, and all but one of these.
 
-    What is given twice is named together.
+    Of weights also what is trained where the rest is frozen: those of each part alone (a layer norm, the stack, a head), all
+    but those of one, and the vectors alone. What is given twice is named together.
     """
     leaves = case.differentiable()
     inputs = {id(value): value for name, value in leaves.items() if name in case.operation.tensors}
@@ -627,7 +628,12 @@ def _apart(case: Case) -> list[tuple[str, ...]]:
     weights = tuple(name for name in leaves if name not in case.operation.tensors)
     groups += [weights] if weights else []
     others = [tuple(name for group in groups if group is not frozen for name in group) for frozen in groups]
-    return groups + (others if len(groups) > 2 else [])
+    parts = {name: name.removeprefix("weights['").removesuffix("']").partition(".")[0] for name in weights}
+    trained = [tuple(name for name in weights if parts[name] == part) for part in dict.fromkeys(parts.values())]
+    trained += [tuple(name for name in weights if name not in part) for part in trained] if len(trained) > 2 else []
+    trained += [tuple(name for name in weights if leaves[name].dim() < 2)]
+    apart = [names for names in dict.fromkeys(trained) if names and len(names) < len(weights)]
+    return groups + (others if len(groups) > 2 else []) + apart
 
 
 def _otherwise_laid_out(value: Tensor) -> Tensor:

@@ -55,16 +55,39 @@ _large = [
     of_each("one sequence", 3, B=1, L=1),
     of_each("no types, positions permuted", 3, L=1, token_type_ids=None, position_ids=models.PERMUTED),
     of_each("relu, eps 1", 3, L=1, activation="relu", eps=1.0),
+    of_each("one sequence of 131 tokens", 3, B=1, T=131, M=6, F=5, P=140, L=1),
+    of_each("67 sequences of three tokens", 3, B=67, T=3, M=6, F=5, L=1),
+]
+
+
+def _as_at_the_start(case: Case) -> Case:
+    """Gains of one and biases of zero, those of the classifier too, as before the first step of training."""
+    weights = {
+        name: value if value.dim() > 1 else torch.full_like(value, name.endswith(".gain"))
+        for name, value in (case.weights or {}).items()
+    }
+    return case.changed("gains of one, biases of zero", weights=weights)
+
+
+def _without_classes(case: Case) -> Case:
+    """A classifier of zeros, as a head of one's own begins beside a model that was trained."""
+    zeros = {name: 0 * value for name, value in (case.weights or {}).items() if name.startswith("classifier.")}
+    return case.changed("a classifier of zeros", weights={**(case.weights or {}), **zeros})
+
+
+at_the_start = [
+    [_as_at_the_start(case) for case in of_each("before training", 3, L=1)],
+    [_without_classes(case) for case in of_each("before training", 3, L=1)],
 ]
 masked = [
     of_each("padded on the right", 3, attention_mask=models.RIGHT),
     of_each("hidden tokens", 3, attention_mask=models.HOLES, L=1),
 ]
-with_heads = [*small, *_large, *masked]
+with_heads = [*small, *_large, *at_the_start, *masked]
 sequences, tokens, answers = ([group[place] for group in with_heads] for place in range(3))
 batch_of_zero = of_each("a batch of zero", B=0, L=1)
 strided = [transposed_weights(case) for case in small[1]]
-differentiable = [case for group in (*small, *_large[:3], _large[8]) for case in group]
+differentiable = [case for group in (*small, *_large[:3], _large[8], *at_the_start) for case in group]
 independent = [*small[0][1:], *of_each("no layer, ten tokens", L=0, T=10)[1:]]
 shown = [*_large[0], *_large[3], *_large[8]]
 every_head = [*_large[0], *_large[1], *small[1], *masked[1]]
@@ -134,6 +157,13 @@ best_spans = [
     random_spans("many tokens", 2, 65, max_length=15),
     random_spans("as many rows as tokens", 6, 6, max_length=4),
     spans("large logits", [[1e4, 1, 0, 2]], [[0.5, 1, -1e4, 4]]),
+    spans(
+        "logits of minus three thousand millions",
+        [[-3e9, -3.4e9, -3.2e9, 9]],
+        [[-3.5e9, -3.1e9, -3.6e9, 9]],
+        [[1, 1, 1, 0]],
+    ),
+    random_spans("four passages of 384 tokens", 4, 384),
     crowded_spans("across tokens 64 and 128, 30 better starts", 140, 62, 126, 30),
     replace(
         spans("sums that float32 takes for one", [[2**27, 2**27 + 1, 0]], [[0, 0, 0]], max_length=1),
@@ -153,6 +183,13 @@ unanswered = [
     ),
     spans(
         "[CLS] ends well and starts badly", [[-9.0, 0, 2, 1]], [[9.0, 0.1, 0.3, 2.5]], [[0, 0, 1, 1]], no_answer=True
+    ),
+    spans(
+        "far below zero, an answer and none",
+        [[-4e9, -3e9, -2e9], [-1e9, -3e9, -2e9]],
+        [[-4e9, -2e9, -3.5e9], [-1e9, -2e9, -3.5e9]],
+        [[0, 1, 1]] * 2,
+        no_answer=True,
     ),
     spans("negative logits, no answer", [[-1.0, -4, -5, -6]], [[-1.0, -3, -4, -2]], [[0, 0, 1, 1]], no_answer=True),
     spans("[CLS] is just as good", [[2.0, 1, 0]], [[1.0, 2, 0]], [[0, 1, 1]], no_answer=True),
@@ -354,4 +391,6 @@ def others_than(case: Case) -> list[Case]:
         weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
         ids = (case.tensors[0] + 3).remainder(V)
         return [case.changed("other ids", (ids,)), case.changed("other weights", weights=weights)]
-    return [case.changed("reversed", tuple(x.flip(-1) for x in case.tensors))]
+    turned = {name: value.flip(-1) for name, value in case.options.items() if isinstance(value, Tensor)}
+    reverse = case.changed("reversed", tuple(x.flip(-1) for x in case.tensors))
+    return [reverse, *([reverse.changed("what is allowed too", **turned)] if turned else [])]

@@ -148,6 +148,9 @@ stable = [
     _given("certain of the right word", [[30.0, 0.0, 0.0], [0.0, 200.0, 0.0]], [0, 1]),
     _given("certain of a wrong word", [[200.0, 0.0, 0.0], [0.0, 800.0, 1.0]], [1, 2]),
     entropy("logits of 300, smoothing 0.1", 3, 5, 7, size=300.0, label_smoothing=0.1, dtypes=WIDE),
+    # What is left to the other words shows in float64 and is nothing in float32.
+    _given("nearly certain of the right word", [[22.0, 0.0], [0.0, 25.0]], [0, 1]),
+    _given("nearly certain of a wrong word", [[22.0, 0.0, 1.0], [0.0, 27.0, 2.0]], [1, 2]),
 ]  # and every other loss of logits, at the end of its section
 even = [
     Case(cross_entropy, f"{words} words, all alike", (torch.full((2, 3, words), 1.5), integers(f"even {words}", words, 2, 3)))
@@ -271,6 +274,11 @@ sentences = [
     pairs("seven pairs", logits_of("seven pairs", 7, 2), [True, False, False, True, True, False, True]),
     pairs("33 pairs", logits_of("33 pairs", 33, 2), (normal("33 pairs", 33) > 0.3).tolist(), dtypes=WIDE),
     pairs("257 pairs", logits_of("257 pairs", 257, 2), (normal("257 pairs", 257) > 0.3).tolist(), dtypes=WIDE),
+]
+_nearly = torch.tensor([[11.0, -11.0], [-12.0, 12.0], [13.0, -13.0], [-14.0, 14.0]], dtype=torch.float64)
+sentences += [
+    pairs("nearly sure of what is so", _nearly, [True, False, True, False]),
+    pairs("nearly sure of what is not so", _nearly, [False, True, False, True]),
 ]
 _surest = torch.tensor([[80.0, -80.0], [-80.0, 80.0], [-300.0, 300.0]], dtype=torch.float64)
 stable.append(pairs("sure of what is not so", _surest, [False, True, True]))
@@ -441,6 +449,13 @@ corruptions += [
     replace(_large, name="token 0 and tokens that are the mask already", tensors=(
         _large.tensors[0] % 3 * 51 + _large.tensors[0] % 2, *_large.tensors[1:]
     ), options={**_large.options, "mask_id": 51}),
+    replace(_large, name="ignore id among the tokens", tensors=(
+        _large.tensors[0] % 3 + 200, *_large.tensors[1:]
+    ), options={**_large.options, "ignore_id": 201}),
+    replace(_large, name="ignore id among the random words", tensors=(
+        *_large.tensors[:4], _large.tensors[4] % 3 + 300
+    ), options={**_large.options, "ignore_id": 301}),
+    replace(_large, name="ignore id the mask id", options={**_large.options, "ignore_id": 103}),
 ]  # fmt: skip
 specials = [
     corrupted("all special", 2, 7, probability=0.9, special=_all),
@@ -476,6 +491,9 @@ many_draws = [
     ),
     at_random("a vocabulary of 4, a probability of 0.9", 200, 1000, 4, seed=12_345, probability=0.9),
     at_random("one sequence of 100 000", 1, 100_000, 53, seed=3, ignore_id=-1),
+    at_random("the last seed but one", 200, 1000, 53, seed=2**31 - 2, probability=0.9),
+    at_random("a vocabulary of 250 002", 200, 1000, 250_002, seed=11, probability=0.9),
+    at_random("a probability of 1 / 64", 200, 1024, 53, seed=99_999_999, probability=1 / 64),
 ]  # fmt: skip
 few_draws = [
     at_random("a few tokens", 2, 9, 53, seed=1, probability=0.6),
@@ -677,6 +695,7 @@ long_masks = [
     # As many tokens are noise as are kept: one draw that cuts both of them cuts them alike.
     noise_mask("400 010 tokens, a density of 0.5, spans of 5", 400_010, seed=0, density=0.5, mean_span=5.0),
     noise_mask("300 017 tokens, another seed", 300_017, seed=987_654),
+    noise_mask("300 017 tokens, the last seed", 300_017, seed=2**31 - 1),
 ]
 
 
@@ -730,16 +749,17 @@ def likeness(noise: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def tasks(
-    name: str, prefix: int, *lengths: int, length: int, width: int = 0, pad_id: int = 0, eos_id: int = 1,
+    name: str, prefix: int | list[int], *lengths: int, length: int, width: int = 0, pad_id: int = 0, eos_id: int = 1,
     ids: list[list[int]] | None = None, first: int = 100,
 ) -> Case:  # fmt: skip
     """A call of text_to_text on texts of these lengths, or of these ids; else no two tokens are the same, from `first` on."""
-    starts = [first + prefix + sum(lengths[:row]) for row in range(len(lengths))]
+    before = _ids(prefix).squeeze(0) if isinstance(prefix, list) else first + torch.arange(prefix)
+    starts = [first + len(before) + sum(lengths[:row]) for row in range(len(lengths))]
     texts = [list(range(start, start + n)) for start, n in zip(starts, lengths, strict=True)] if ids is None else ids
     width = width or max(map(len, texts))
     padded = _ids(*(text + [pad_id] * (width - len(text)) for text in texts))
     options = {"pad_id": pad_id, "eos_id": eos_id, "length": length}
-    return Case(text_to_text, name, (first + torch.arange(prefix), padded), None, options)
+    return Case(text_to_text, name, (before, padded), None, options)
 
 
 with_room = [
@@ -758,6 +778,8 @@ with_room = [
     tasks("padding -100", 2, 3, 1, length=9, pad_id=-100),
     tasks("padding and EOS are one id", 2, 3, 5, length=10, pad_id=2, eos_id=2),
     tasks("EOS between the tokens of a text", 2, length=11, ids=[[8, 1, 9, 1, 7], [6, 5, 1, 4], [1, 3]]),
+    tasks("a prefix that holds the ids of padding and EOS", [0, 100, 1, 0], 4, 2, 0, length=11),
+    tasks("a prefix that begins with the one id of padding and EOS", [2, 100, 101], 3, 5, length=10, pad_id=2, eos_id=2),
     tasks("tokens that are all the same", 3, length=10, ids=[[100] * 4, [100] * 2, [100]]),
     tasks("texts that begin as the prefix does", 3, length=12, ids=[[100, 101, 102, 7], [100, 101], [102, 101, 100, 5, 6]]),
     tasks("the same text twice", 2, length=9, ids=[[7, 8, 9], [7, 8, 9], [7, 8]]),
@@ -781,6 +803,7 @@ without_room = [
     tasks("room for one token", 3, 4, 2, length=5),
     tasks("room for the prefix alone", 3, 4, 2, length=4),
     tasks("a prefix too long", 6, 3, 1, length=5),
+    tasks("a prefix too long that holds the ids of padding and EOS", [100, 0, 1, 0, 101], 3, 1, length=5),
     tasks("room for the EOS alone", 2, 3, 1, length=1),
     tasks("room for one token of the prefix", 3, 2, 4, length=2),
     tasks("too long, padding 5 and EOS 7", 3, 9, 2, 5, length=8, pad_id=5, eos_id=7),
@@ -879,6 +902,7 @@ rebatched = [*micro_batches[:5], *micro_batches[6:9]]
 # Of logits of hundreds gradients are not asked: kernels go back with exp(s - log sum) of the sum that they rounded.
 differentiable = [
     *by_hand, *generic[:5], generic[7], *leading_axes, *ignoring, *ignore_ids, *smoothed, sizes[2], sizes[5], stable[3], stable[4],
+    *stable[6:8],
     *knowing, *sequences, *padded, *nothing_hidden, *after_padding, *restored, *sentences, *micro_batches,
 ]  # fmt: skip
 taught_differentiable = [*distilled, *distilled_stable]
@@ -1008,9 +1032,10 @@ def in_one_batch(case: Case) -> Case:
 
 
 def with_another_seed(case: Case) -> Case:
-    """The next seed to 0, and to others one that is the same in 8 bits and in 16."""
+    """The next seed to 0, a neighbour of one that float32 cannot hold, and to others one that is the same in 8 bits and in 16."""
     seed = case.options["seed"]
-    return case.changed("another seed", seed=seed + (2**16 if seed else 1))
+    other = seed ^ 1 if seed == 0 or seed > 2**24 else seed + 2**16
+    return case.changed("another seed", seed=other)
 
 
 def others_than(case: Case) -> list[Case]:
@@ -1028,6 +1053,12 @@ def _halved(case: Case) -> tuple[Tensor, ...]:
 
 def _halved_options(case: Case) -> dict[str, Tensor]:
     return {k: v[: max(1, len(v) // 2)] for k, v in case.options.items() if isinstance(v, Tensor)}
+
+
+def others_of_the_same_shapes(case: Case) -> list[Case]:
+    """Calls with other numbers, and, where there is a mask, with that of another sequence alone."""
+    turned = {name: value.flip(0) for name, value in case.options.items() if isinstance(value, Tensor)}
+    return [with_other_numbers(case), *([case.changed("masks exchanged", **turned)] if turned else [])]
 
 
 def with_other_numbers(case: Case) -> Case:

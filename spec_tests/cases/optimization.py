@@ -101,6 +101,10 @@ epsilon = [
 ]
 _constant = normal("constant", 5).expand(9, 5).contiguous()
 _sparse = normal("sparse", 8, 6) * (normal("sparse where", 8, 6) > 0.3)
+_rows = (
+    normal("rows", 8, 4, 3)
+    * torch.tensor([[1, 1, 0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1, 0, 0], [1] * 8, [1] * 7 + [0]]).T[..., None]
+)
 _once = torch.cat([normal("once", 1, 5), torch.zeros(7, 5, dtype=torch.float64)])
 shaped = [
     of_each("gradients of every size", 6, gradients=normal("every size", 8, 6) * 10.0 ** numbers(-6, -4, -2, 0, 2, 4)),
@@ -109,6 +113,13 @@ shaped = [
     of_each("the same gradient again and again", 5, gradients=_constant),
     of_each("gradients that change their sign", 5, gradients=_constant * (-1.0) ** torch.arange(9.0)[:, None]),
     of_each("gradients of zero among others", 6, gradients=_sparse),
+    of_each("rows without a gradient at some steps, as of words that no text holds", 4, 3, gradients=_rows),
+    of_each(
+        "a step without a gradient among others",
+        3,
+        2,
+        gradients=normal("a step without", 6, 3, 2) * (torch.arange(6) != 3)[:, None, None],
+    ),
     of_each("one gradient, then zeros", 5, gradients=_once),
     of_each("a first gradient of zero", 5, gradients=_once.flip(0)[5:]),
     of_each("an entry that has none but zeros", 5, gradients=normal("dead", 6, 5) * (torch.arange(5) != 2)),
@@ -201,6 +212,7 @@ noams = [
     noam("as wide as it warms up", torch.arange(1, 30, 3), 16, 16),
     noam("any order, some steps twice", [9, 2, 5, 9, 1, 40, 2, 6], 12, 6),
     noam("one step", [7], 1024, 5),
+    noam("steps beyond 32 bits", [1, 2**31 - 1, 2**31, 2**32 + 1, 3 * 10**11], 512, 375_000_000),
     noam("a million steps", [10**6, 10**6 - 1, 1, 25_000, 10_000, 10_001], 768, 10_000),
 ]
 _LINE = [0, 1, 2, 5, 9, 10, 11, 12, 20, 54, 98, 99]
@@ -223,6 +235,8 @@ warmed = [
     of_each_schedule("a warm-up longer than the decay", torch.arange(0, 31, 2), 0.1, 20, 30),
     of_each_schedule("any order, some steps twice", [9, 2, 5, 9, 0, 12, 2, 6], 0.3, 5, 12),
     of_each_schedule("one step", [7], 1e-4, 3, 9),
+    of_each_schedule("by tokens, more than 32 bits count", [0, 1, 375_000_000, 2**31, 2**32 + 5, 26 * 10**10, 10**10], 6e-4,
+                     375_000_000, 3 * 10**11),
     of_each_schedule("BERT's warm-up of 10 000 in a million", [0, 1, 9_999, 10_000, 10_001, 500_000, 10**6], 1e-4, 10**4, 10**6),
 ]  # fmt: skip
 ends = [
@@ -357,6 +371,13 @@ with_norm = [
     scaled_loss("clipped, with an overflow", 5, max_norm=0.5, at={3: INF}),
     scaled_loss("clipped, with a NaN", 5, max_norm=0.5, at={3: NAN}),
     scaled_loss("a norm of zero", 5, N=3, max_norm=0.0),
+    scaled_loss(
+        "clipped, one gradient of zeros",
+        5,
+        N=4,
+        max_norm=0.5,
+        gradients=normal("of zeros", 4, 5) * (torch.arange(4) != 1)[:, None],
+    ),
 ]
 steps_of_scaled_losses = [*without_overflow, *overflowing, *with_norm]
 
@@ -370,7 +391,7 @@ strided = [
     *(scheduled(which, "steps sliced", sliced(torch.arange(9)), 0.5, 3, 9) for which in (linear_schedule, cosine_schedule)),
 ]  # fmt: skip
 narrow_steps = [
-    replace(case, tensors=(case.tensors[0].to(torch.int32),)) for case in (noams[1], noams[10], *warmed[0], *warmed[11])
+    replace(case, tensors=(case.tensors[0].to(torch.int32),)) for case in (noams[1], noams[11], *warmed[0], *warmed[12])
 ]
 
 # --- Drawn ------------------------------------------------------------------------------------------------------------
