@@ -103,7 +103,7 @@ _constant = normal("constant", 5).expand(9, 5).contiguous()
 _sparse = normal("sparse", 8, 6) * (normal("sparse where", 8, 6) > 0.3)
 _rows = (
     normal("rows", 8, 4, 3)
-    * torch.tensor([[1, 1, 0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1, 0, 0], [1] * 8, [1] * 7 + [0]]).T[..., None]
+    * torch.tensor([[1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 0, 0, 1, 0, 0], [1] * 8, [1] * 7 + [0]]).T[..., None]
 )
 _once = torch.cat([normal("once", 1, 5), torch.zeros(7, 5, dtype=torch.float64)])
 shaped = [
