@@ -277,7 +277,8 @@ sentences = [
 ]
 _nearly = torch.tensor([[11.0, -11.0], [-12.0, 12.0], [13.0, -13.0], [-14.0, 14.0]], dtype=torch.float64)
 sentences += [
-    pairs("nearly sure of what is so", _nearly, [True, False, True, False]),
+    # A loss of 1e-10 is next to nothing in the narrower dtypes.
+    replace(pairs("nearly sure of what is so", _nearly, [True, False, True, False]), dtypes=("float64",)),
     pairs("nearly sure of what is not so", _nearly, [False, True, False, True]),
 ]
 _surest = torch.tensor([[80.0, -80.0], [-80.0, 80.0], [-300.0, 300.0]], dtype=torch.float64)
