@@ -189,7 +189,7 @@ widths_of_their_own = [
     for width, dtype in zip((84, 86), WIDE, strict=True)
 ]
 # In bfloat16 torch itself adds up in bfloat16, and stops where a sum no longer grows.
-often = replace(drawn_ids("two words, 4000 tokens", 4, 1000, words=2, d_model=2), dtypes=WIDE)
+often = replace(drawn_ids("two words, 600 tokens", 2, 300, words=2, d_model=8), dtypes=WIDE)
 differentiable = [
     *generic[:6], *leading_axes, *widths[:3], widths[-1], *ids[:7], offsets[1], far[0], magnitudes[2],
     *lengths_of_one[:5], lengths[4], drawn_ids("200 tokens", 2, 100), often, *strided,
