@@ -1,47 +1,14 @@
 """BUG: with one key in all the value is returned at once, also to queries that may not attend to it."""
 
-import math
-
 import numpy as np
+
+import transpec.impls.numpy_plain as _plain
 
 CAUGHT_BY = "attention.empty-row"
 FRAMEWORK = "numpy"
 DTYPES = ("float64", "float32")
 
 
-def _check(query, key, value=None):
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError("query and key differ in size")
-    if value is not None and value.shape[-2] != key.shape[-2]:
-        raise ValueError("keys and values differ in number")
-
-
-def _softmax(s, mask):
-    if mask is not None:
-        s = np.where(mask, s, s.dtype.type(-np.inf))
-    m = s.max(-1, keepdims=True)
-    m = np.where(np.isinf(m), s.dtype.type(0), m)
-    p = np.exp(s - m)
-    t = p.sum(-1, keepdims=True)
-    return p / np.where(t == 0, s.dtype.type(1), t)
-
-
-def _scores(query, key, scale):
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    return np.matmul(query, np.swapaxes(key, -1, -2)) * query.dtype.type(scale)
-
-
-def _attend(query, key, value, mask, scale):
-    return np.matmul(_softmax(_scores(query, key, scale), mask), value)
-
-
 def scaled_dot_product_attention(query, key, value, *, mask=None, scale=None):
-    _check(query, key, value)
-    if key.shape[-2] == 1:
-        lead = np.broadcast_shapes(
-            query.shape[:-2], key.shape[:-2], value.shape[:-2], () if mask is None else mask.shape[:-2]
-        )
-        return np.broadcast_to(
-            value, (*lead, query.shape[-2], value.shape[-1])
-        ).copy()  # BUG: the mask is not looked at
-    return _attend(query, key, value, mask, scale)
+    right = _plain.scaled_dot_product_attention(query, key, value, mask=mask, scale=scale)
+    return np.broadcast_to(value, right.shape).copy() if key.shape[-2] == 1 else right
