@@ -281,8 +281,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     blocked = Path(write(tmp_path, "reports", "I am a file"))
     ran = pytest_on(blocked, *impls(write(tmp_path, "good.py", GOOD)), "-n0", "-k", "look_ahead_itself")
     assert ran.status == 4
-    assert f"--report-dir {blocked} cannot be written to" in ran.output
-    assert blocked.read_text() == "I am a file"
+    assert f"--report-dir {blocked} cannot be written to" in plain(ran.output)
+    assert blocked.read_text(encoding="utf-8") == "I am a file"
 
 
 def test_a_report_that_cannot_be_written(tmp_path):
@@ -293,8 +293,9 @@ def test_a_report_that_cannot_be_written(tmp_path):
     )
     ran = pytest_on(blocked, *impls(write(tmp_path, "good.py", losing + GOOD)), "-n0", "-k", "look_ahead_itself")
     assert ran.status == 1
-    assert "the report could not be written" in ran.output
-    assert blocked.read_text() == "mine"
+    assert f"the report could not be written to {blocked}" in plain(ran.output)
+    assert ": conforms" in ran.output
+    assert blocked.read_text(encoding="utf-8") == "mine"
 
 
 # --- Interruptions ---------------------------------------------------------------------------------------------------
@@ -434,3 +435,44 @@ def test_a_declared_dtype_without_cases_is_listed(tmp_path):
     (one,) = validated(ran)["implementations"]
     assert one["evidence"] == {"linear_schedule": {"float64": "none", "float16": "not judged"}}
     assert "not judged: linear_schedule in float16" in ran.output
+
+
+def test_what_has_not_run_is_not_held_against_an_implementation(tmp_path):
+    """Where the run stops at another's failure, one that has not failed gets no verdict, and both say what did not run."""
+    wrong, right = write(tmp_path, "wrong.py", WRONG), write(tmp_path, "right.py", GOOD)
+    ran = pytest_on(tmp_path, *impls(wrong, right), "-n0", "-x", "--chapter", "masks")
+    failed, stopped = ran.implementation("wrong"), ran.implementation("right")
+    assert failed["verdict"] == "does not conform"
+    assert [reason.split(" ", 1)[1] for reason in failed["verdict_reasons"]] == [
+        "requirement not met",
+        "requirements not run",
+    ]
+    assert stopped["verdict"] == "no verdict"
+    assert [reason.split(" ", 1)[1] for reason in stopped["verdict_reasons"]] == ["requirements not run"]
+
+
+def test_a_mistake_whose_requirement_passed_is_ruled_out(tmp_path):
+    """Of faults that one failing row cannot tell apart, those are named whose own requirements have not passed."""
+    bleu = """
+    import math
+
+    from transpec.reference import metrics as _metrics
+
+    FRAMEWORK = "torch"
+
+    def bleu(hypotheses, references, *, max_order=4, dtype):
+        right = _metrics.bleu(hypotheses, references, max_order=max_order, dtype=dtype)
+        words = [len(text.split()) for text in hypotheses]
+        lengths = [[len(text.split()) for text in of_one] for of_one in references]
+        nearest = sum(min(those, key=lambda n: (abs(n - w), n)) for w, those in zip(words, lengths, strict=True))
+        shortest = sum(map(min, lengths))
+        lost, kept = (min(0.0, 1 - r / max(sum(words), 1)) for r in (nearest, shortest))
+        return (right.double() * math.exp(kept - lost)).to(dtype)
+    """
+    ran = pytest_on(tmp_path, *impls(write(tmp_path, "shortest.py", bleu)), "-n1", "--chapter", "metrics")
+    faults, rows = ran.report["faults"], ran.implementation("shortest")["results"]
+    passed = {row["requirement"] for row in rows if row["outcome"] == "passed"}
+    named = [row["diagnosis"] for row in rows if row["diagnosis"]]
+    assert named
+    assert all(len(row) == 1 or not {faults[fault]["breaks"] for fault in row} & passed for row in named)
+    assert "metrics.bleu-shortest-reference" in {fault for row in named for fault in row}
