@@ -485,9 +485,10 @@ def test_batch_independence(implementation, case):
 @cases(decoding.strided)
 def test_layouts(implementation, case):
     """Transposed, sliced and expanded logits, ids and masks give what their contiguous copies give."""
-    ids_of(implementation, case) if case.operation is decoding.sample else assert_conforms_laid_out(
-        implementation, case
-    )
+    if case.operation is decoding.sample:
+        ids_of(implementation, case)
+    else:
+        assert_conforms_laid_out(implementation, case)
 
 
 @must("decoding.inputs-untouched", "the contract: inputs and weights are left as they are")

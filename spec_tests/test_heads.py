@@ -9,6 +9,7 @@ from transpec.judgement import (
     assert_derived,
     assert_gradients_conform,
     assert_identical,
+    assert_ignores_default_dtype,
     assert_no_memory,
     assert_refuses,
     assert_remembers_nothing,
@@ -205,8 +206,7 @@ def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
     assert_remembers_nothing(implementation, case, *heads.others_than(case))
     assert_no_memory(implementation, case, heads.others_than(case))
-    with implementation.with_default_dtype(torch.bfloat16):
-        assert_conforms(implementation, case, what="output (torch's default dtype being bfloat16)")
+    assert_ignores_default_dtype(implementation, case, torch.bfloat16)
 
 
 @must("heads.dtype-and-shape", "the contract: logits in the weights' dtype, positions and labels as integers")

@@ -10,6 +10,7 @@ from transpec.judgement import (
     assert_derived,
     assert_gradients_conform,
     assert_identical,
+    assert_ignores_default_dtype,
     assert_no_memory,
     assert_refuses,
     assert_remembers_nothing,
@@ -501,8 +502,7 @@ def test_no_memory(implementation, case):
     """A result does not depend on the calls that went before, and is changed by none that follows."""
     assert_remembers_nothing(implementation, case, *objectives.others_of_the_same_shapes(case))
     assert_no_memory(implementation, case, objectives.others_than(case))
-    with implementation.with_default_dtype(torch.bfloat16):
-        assert_conforms(implementation, case, what="output (torch's default dtype being bfloat16)")
+    assert_ignores_default_dtype(implementation, case, torch.bfloat16)
 
 
 @must("objectives.dtype-and-shape", "the contract: losses are scalars in the logits' dtype; ids are integers")

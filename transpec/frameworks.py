@@ -19,6 +19,7 @@ class Framework(Protocol):
     name: str
     tensor_type: str
     dtypes: tuple[str, ...]
+    runs_backwards: bool  # whether it has views that run against their memory
     shares_memory: bool  # whether `to` gives an object that shows what is written into the tensor later
 
     def dtype(self, name: str) -> Any:
@@ -31,7 +32,7 @@ class Framework(Protocol):
         """The torch tensor with the same dtype and numbers; raises TypeError for what is no tensor of the framework."""
 
     def backwards(self, value: Any) -> Any:
-        """The same numbers as a view that runs against its memory; None where the framework has no such views."""
+        """The same numbers as a view that runs against its memory, where the framework has such views."""
 
     def vjp(
         self, call: Callable[[], Any], inputs: Sequence[Any], cotangent: Any, *, whole: bool = True
@@ -49,6 +50,7 @@ class Torch:
     tensor_type = "torch.Tensor"
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16")
     shares_memory = True
+    runs_backwards = False
 
     def dtype(self, name: str) -> Any:
         """torch.float32 for "float32"."""
@@ -70,8 +72,9 @@ class Torch:
             raise TypeError(f"torch.Tensor that is {'quantized' if value.is_quantized else 'nested or sparse'}")
         return value.detach().cpu().clone()
 
-    def backwards(self, value: Tensor) -> None:
-        """torch has no negative strides."""
+    def backwards(self, value: Tensor) -> Tensor:
+        """The tensor itself: torch has no negative strides."""
+        return value
 
     def vjp(
         self, call: Callable[[], Any], inputs: Sequence[Tensor], cotangent: Tensor, *, whole: bool = True
@@ -101,6 +104,7 @@ class Numpy:
     tensor_type = "numpy.ndarray"
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16")
     shares_memory = True
+    runs_backwards = True
 
     def dtype(self, name: str) -> Any:
         """numpy.dtype("float32") for "float32"."""

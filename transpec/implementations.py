@@ -533,13 +533,11 @@ class Implementation:
         return self.framework.backwards(made) if self.handed_backwards else made
 
     @contextlib.contextmanager
-    def backwards(self) -> Iterator[bool]:
-        """Every array is handed over as a view that runs against its memory; False where the framework has none."""
-        import torch
-
-        self.handed_backwards = self.framework.backwards(self.framework.to(torch.zeros(2))) is not None
+    def handing_over_backwards(self) -> Iterator[None]:
+        """Every array is handed over as a view that runs against its memory, where the framework has such views."""
+        self.handed_backwards = True
         try:
-            yield self.handed_backwards
+            yield
         finally:
             self.handed_backwards = False
 

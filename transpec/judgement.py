@@ -24,7 +24,7 @@ OUTPUT_FACTOR = 4.0
 GRADIENT_FACTOR = 16.0
 ASKED_OTHERWISE = 3  # cases of an operation whose gradients are asked for in other ways too
 ASKED_OTHERWISE_UP_TO = 4000  # numbers in such a case
-ROUND = 8  # calls after which buffers that are used in turn have come round
+BUFFERS_IN_TURN = 8  # calls after which an implementation with fewer buffers for results uses the first again
 LARGE = 1_000_000  # numbers in a case, the weights of a real model, that are not held once for every sample
 MANY = 4000  # numbers in a result whose cotangent has a mean
 VISIBLE = 10.0  # a fault that stays below this many budgets proves nothing
@@ -483,8 +483,8 @@ def assert_conforms(
 def assert_conforms_laid_out(implementation: Implementation, case: Case, where: Tensor | None = None) -> None:
     """The same of arrays as they lie in the case, and of views that run against their memory, as numpy has them."""
     assert_conforms(implementation, case, where)
-    with implementation.backwards() as has_such:
-        if has_such:
+    if implementation.framework.runs_backwards:
+        with implementation.handing_over_backwards():
             assert_conforms(implementation, case, where, "output (of views that run backwards)")
 
 
@@ -529,15 +529,20 @@ def assert_no_memory(implementation: Implementation, case: Case, others: Iterabl
     for other in others:
         assert_conforms(implementation, other)
     alike = [other for other in others if oracle(other).shape == before.shape]
-    for other in alike[:1] * ROUND:
+    for other in alike[:1] * BUFFERS_IN_TURN:
         result_of(functools.partial(implementation.call, other), other)
     if not _same_bits(before, kept()):
         raise NonConformance(
             "a result that was kept was changed by a later call; results must have memory of their own", case
         )
-    with implementation.with_default_dtype(torch.float64):
-        assert_conforms(implementation, case, what="output (torch's default dtype being float64)")
+    assert_ignores_default_dtype(implementation, case, torch.float64)
     assert_conforms(implementation, case)
+
+
+def assert_ignores_default_dtype(implementation: Implementation, case: Case, dtype: torch.dtype) -> None:
+    """The result conforms where torch's default dtype is another, as it is while a model is loaded in bfloat16."""
+    with implementation.with_default_dtype(dtype):
+        assert_conforms(implementation, case, what=f"output (torch's default dtype being {dtype})")
 
 
 def assert_contract(implementation: Implementation, case: Case) -> None:

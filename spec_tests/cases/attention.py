@@ -646,12 +646,15 @@ heads = [
 ]
 
 
+def _with_a_token_of_zeros(x: Tensor) -> Tensor:
+    return x * (torch.arange(x.shape[-2]).unsqueeze(-1) != 1)
+
+
 def _as_at_the_start(case: Case) -> Case:
     """Biases of zero, as before the first step of training, and one token of zeros among the others."""
     weights = {name: value * 0 if name.startswith("b_") else value for name, value in (case.weights or {}).items()}
     query, *others = case.tensors
-    tokens = torch.arange(query.shape[-2]).unsqueeze(-1) != 1
-    return case.changed("biases of zero and a token of zeros", (query * tokens, *others), weights)
+    return case.changed("biases of zero and a token of zeros", (_with_a_token_of_zeros(query), *others), weights)
 
 
 heads_at_the_start = [
@@ -659,7 +662,7 @@ heads_at_the_start = [
     _as_at_the_start(_self_attention("self-attention")),
 ]
 heads_with_zeros = [
-    case.changed("a token of zeros", tuple(x * (torch.arange(x.shape[-2]).unsqueeze(-1) != 1) for x in case.tensors))
+    case.changed("a token of zeros", tuple(map(_with_a_token_of_zeros, case.tensors)))
     for case in (
         multi_head("generic heads, zeros"),
         multi_head("heads under a mask, zeros", mask=random_mask("zeros", 2, 5, 7)),
