@@ -47,12 +47,7 @@ def diagnose(
     for observation in comparison.observed:
         case = observation.case
         variants = declared_variants(implementation, case)
-        if observation.is_gradient:
-            right = oracle_gradients(case, variants)
-            allowed = gradient_budgets(case, variants, implementation.computes_in(case.operation))
-        else:
-            right = {"": oracle(case, variants)}
-            allowed = {"": budget(case, variants, implementation.computes_in(case.operation))}
+        right, allowed = _right(implementation, observation, variants)
         observation = _where_looked_at(observation, right)
         if worst_ratio(observation.result, right, allowed) <= 1:
             continue
@@ -96,12 +91,18 @@ def chosen_otherwise(implementation: Implementation, comparison: Comparison) -> 
 
 
 def _gives(implementation: Implementation, observation: Observation, variants: tuple[Variant, ...]) -> bool:
+    right, allowed = _right(implementation, observation, variants)
+    return worst_ratio(_where_looked_at(observation, right).result, right, allowed) <= 1
+
+
+def _right(
+    implementation: Implementation, observation: Observation, variants: tuple[Variant, ...]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is right under these variants, output or gradients as was observed, and how far rounding may take it."""
     case, computes_in = observation.case, implementation.computes_in(observation.case.operation)
     if observation.is_gradient:
-        right, allowed = oracle_gradients(case, variants), gradient_budgets(case, variants, computes_in)
-    else:
-        right, allowed = {"": oracle(case, variants)}, {"": budget(case, variants, computes_in)}
-    return worst_ratio(_where_looked_at(observation, right).result, right, allowed) <= 1
+        return oracle_gradients(case, variants), gradient_budgets(case, variants, computes_in)
+    return {"": oracle(case, variants)}, {"": budget(case, variants, computes_in)}
 
 
 def _where_looked_at(observation: Observation, right: Mapping[str, Tensor]) -> Observation:
