@@ -394,9 +394,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     if not isinstance(item, pytest.Function) or not _parameters(item) or item.config.option.usepdb:
         return None
     hook = item.ihook
-    spoken = (
-        not _is_worker(item.config) or item.config.get_verbosity() > 0
-    )  # of what begins and ends, nobody reads else
+    # From a worker each of these is a message, and only a verbose run shows what begins and ends.
+    spoken = not _is_worker(item.config) or item.config.get_verbosity() > 0
     if spoken:
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     phases: list[tuple[Literal["setup", "call"], Any]] = [("call", lambda: pytest_pyfunc_call(item))]

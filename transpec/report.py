@@ -523,10 +523,11 @@ def _details(view: View, column: Column, requirement: Mapping[str, Any], width: 
 
 
 def score_words(value: float | None, unit: str) -> str:
-    """A score in four digits with its unit; large counts in full, for nobody reads powers of ten beside them."""
+    """A score in four digits with its unit; counts in full up to 1e9, for nobody reads powers of ten beside them."""
     if value is None:
         return "not finite"
-    number = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 or value == int(value) else f"{value:.4g}"
+    is_count = abs(value) >= 1e4 or float(value).is_integer()
+    number = f"{value:,.0f}" if is_count and abs(value) < 1e9 else f"{value:.4g}"
     return f"{number} {unit}" if unit else number
 
 
