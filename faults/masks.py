@@ -200,6 +200,17 @@ def masks_are_combined_by_equality(*masks):
 
 
 @fault(
+    combine_masks, "masks.combined-by-exclusive-or", breaks="masks.combine-equation",
+    effect="what both masks show is hidden, and nothing is left where neither hides anything",
+)  # fmt: skip
+def masks_are_combined_by_exclusive_or(*masks):
+    combined = combine_masks(masks[0])
+    for mask in masks[1:]:
+        combined = combined ^ mask
+    return combined
+
+
+@fault(
     combine_masks, "masks.combined-two-alone", breaks="masks.combine-equation",
     effect="a third mask is accepted and does nothing",
 )  # fmt: skip
@@ -239,6 +250,14 @@ def the_first_entry_of_the_batch_stands_for_all(*masks):
     axes = max(mask.dim() for mask in masks)
     alike = (mask[:1].expand(mask.shape) if mask.dim() == axes > 2 and len(mask) else mask for mask in masks)
     return combine_masks(*alike)
+
+
+@fault(
+    combine_masks, "masks.combined-idle-dropped", breaks="masks.combine-equation",
+    effect="a mask that hides nothing is skipped, and its axes are missing from the result",
+)  # fmt: skip
+def only_masks_that_hide_something_are_combined(*masks):
+    return combine_masks(*([mask for mask in masks if not mask.all()] or masks[:1]))
 
 
 @fault(
