@@ -243,15 +243,21 @@ def test_tied_gradients(implementation, case):
 
 
 @must("decoding.sample-equation", "Holtzman et al. 2020, section 3")
-@cases(decoding.draws, decoding.draws_of_one)
+@cases(decoding.draws, decoding.draws_of_one, decoding.draws_of_many_words)
 def test_sample_equation(implementation, case):
     """Among many draws every word is as frequent as its probability says, and a filtered word is never drawn."""
     ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
     assert_frequencies(implementation, case, ids, ids, probabilities, "frequency")
+    if len(probabilities) > len(
+        ids
+    ):  # words too many to be looked at one by one: if some come too often, others never do
+        found, wanted, allowed = decoding.alike(ids.unsqueeze(0), len(probabilities))
+        what, observed = "pairs that are alike, of one", observed_of(case, ids)
+        compare(implementation, case, found, wanted, allowed, what=what, observed=observed)
 
 
 @must("decoding.sample-words", "the contract: ids of words, as many as asked for")
-@cases(decoding.draws_alone, decoding.draws_by_seed)
+@cases(decoding.draws_alone, decoding.draws_by_seed, decoding.draws_of_many_words)
 def test_sample_words(implementation, case):
     """There are as many ids as were asked for, each of a word that has a probability."""
     ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))

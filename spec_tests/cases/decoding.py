@@ -53,11 +53,15 @@ def logits(name: str, *shape: int, size: float = 2.0) -> Tensor:
 
 
 def filtering(
-    operation: Operation[..., Any], name: str, given: Tensor, dtypes: tuple[str, ...] = EVERY_DTYPE, **options: Any
-) -> Case:
-    """A call of an operation on logits alone. Raises ValueError where what is filtered is a near thing."""
+    operation: Operation[..., Any], name: str, given: Tensor, dtypes: tuple[str, ...] = EVERY_DTYPE, *,
+    least: float | None = None, **options: Any,
+) -> Case:  # fmt: skip
+    """A call of an operation on logits alone. Raises ValueError where what is filtered is a near thing.
+
+    A margin of `least` is for nuclei of so many words that none is as probable as the margins of others.
+    """
     case = Case(operation, name, (given,), options=options, dtypes=dtypes)
-    least = WIDE_MARGIN if set(dtypes) - set(WIDE) else MARGIN
+    least = least or (WIDE_MARGIN if set(dtypes) - set(WIDE) else MARGIN)
     for dtype in case.dtypes:
         margin = _margin(case.in_dtype(dtype))
         if margin < least:
@@ -103,6 +107,10 @@ def banned(given: Tensor, *tokens: int) -> Tensor:
 
 
 GENERIC = logits("generic", 3, 7)
+# As many words as a model has, which fill no whole number of blocks, and whose ids 16 bits hold only without a sign.
+VOCABULARY = 50_257
+EVERY_WORD = logits("a vocabulary", 2, VOCABULARY, size=200.0)
+FAR_BELOW = torch.tensor([[-30_000.0], [0.0], [-2000.0]], dtype=torch.float64)  # where no number stands for nothing
 temperatures = [
     temperature("temperature 2", GENERIC, 2.0),
     temperature("temperature 0.5", GENERIC, 0.5),
@@ -113,6 +121,7 @@ temperatures = [
     temperature("temperature 3, an integer", GENERIC, 3),
     temperature("words forbidden", banned(GENERIC, 0, 4), 1.7),
     temperature("300 rows of 33 words", logits("33 words", 300, 33), 0.9),
+    temperature("50257 words", EVERY_WORD, 0.7, WIDE),
 ]
 temperature_one = [
     temperature("temperature 1", GENERIC, 1.0),
@@ -132,6 +141,8 @@ top_k = [
     filtering(top_k_filtered, "largest last", GENERIC.sort(-1).values, k=3),
     filtering(top_k_filtered, "the 50 largest of 300", logits("300 words", 2, 300, size=40.0), k=50, dtypes=WIDE),
     filtering(top_k_filtered, "300 rows", logits("300 rows", 300, 9), k=4),
+    filtering(top_k_filtered, "the 1000 largest of 50257", EVERY_WORD, k=1000, dtypes=WIDE),
+    filtering(top_k_filtered, "rows far below zero", GENERIC + FAR_BELOW, k=3, dtypes=WIDE),
     # Steps that float64 sees and float32 does not.
     filtering(
         top_k_filtered,
@@ -160,6 +171,7 @@ NUCLEI = of_probabilities(
 )
 FIVE = of_probabilities([0.4, 0.28, 0.2, 0.09, 0.03], [0.03, 0.2, 0.4, 0.28, 0.09], [0.09, 0.03, 0.28, 0.4, 0.2])
 NEARLY_FLAT = logits("150 words, nearly flat", 2, 150, size=0.3)  # nuclei of 139
+THOUSAND = logits("1000 words", 2, 1000, size=0.3)
 ALL_BUT_THREE = torch.full((2, 303), -math.inf, dtype=torch.float64)
 ALL_BUT_THREE[0, [7, 290, 150]] = of_probabilities([0.08, 0.9, 0.02])[0]
 ALL_BUT_THREE[1, [0, 1, 302]] = of_probabilities([0.02, 0.08, 0.9])[0]
@@ -188,7 +200,10 @@ top_p = [
         p=0.65,
         dtypes=WIDE,
     ),
+    filtering(top_p_filtered, "rows far below zero", FIVE + FAR_BELOW, p=0.6, dtypes=WIDE),
     filtering(top_p_filtered, "all but 3 words forbidden", ALL_BUT_THREE, p=0.895, dtypes=WIDE),
+    filtering(top_p_filtered, "a nucleus of 700 words", THOUSAND, p=0.809, dtypes=WIDE, least=2e-4),
+    filtering(top_p_filtered, "a nucleus of thousands", EVERY_WORD / 100, p=0.9, dtypes=("float64",), least=1e-6),
     filtering(top_p_filtered, "299 rows", FIVE.repeat(100, 1)[:299], p=0.6),
 ]
 top_p_of_all = [
@@ -229,6 +244,7 @@ penalties = [
     penalty("words forbidden", banned(GENERIC, 0, 4), PAST, 1.4),
     penalty("300 sequences", logits("300 rows", 300, 9), integers("300 pasts", 9, 300, 4), 1.2),
     penalty("300 words", logits("300 words", 2, 300, size=40.0), integers("300 past", 300, 2, 200), 1.2),
+    penalty("50257 words", EVERY_WORD, integers("50257 past", VOCABULARY, 2, 300), 1.2, WIDE),
 ]
 nothing_penalized = [
     penalty("penalty 1", GENERIC, PAST, 1.0),
@@ -264,6 +280,8 @@ distributions = [
     distribution("300 words", logits("300 words p", 2, 300), temperature=0.5, top_k=100, top_p=0.8, dtypes=WIDE),
     distribution("150 words and top-p alone", NEARLY_FLAT, top_p=0.958, dtypes=WIDE),
     distribution("all but 3 words forbidden", ALL_BUT_THREE, top_p=0.895, dtypes=WIDE),
+    distribution("50257 words", EVERY_WORD, temperature=1.5, top_k=50, top_p=0.603, dtypes=WIDE),
+    distribution("a nucleus of 700 words", THOUSAND, top_p=0.809, dtypes=WIDE, least=2e-4),
     distribution("299 rows", FIVE.repeat(100, 1)[:299], temperature=1.5, top_p=0.7),
 ]
 far_logits = [
@@ -272,6 +290,9 @@ far_logits = [
     distribution(
         "logits of 1e4", torch.tensor([[1e4, -1e4, 9998.0, 9999.0]], dtype=torch.float64), top_p=0.8, dtypes=WIDE
     ),
+    # Of no row is the largest logit that of another, nor near it.
+    distribution("rows far below zero", FIVE + FAR_BELOW, dtypes=WIDE),
+    distribution("rows far below zero and both filters", FIVE + FAR_BELOW, top_k=4, top_p=0.75, dtypes=WIDE),
     distribution("a temperature of 0.01", FIVE, temperature=0.01, dtypes=WIDE),
     distribution("a temperature of 0.001 and logits of its size", FIVE / 1000, temperature=0.001, dtypes=WIDE),
 ]
@@ -312,6 +333,8 @@ draws_by_seed = [
     drawing("300 draws, the seed 0", ONE, 300, seed=0),
 ]
 draws_alone = [drawing("one draw", ONE, 1), drawing("two draws", ONE, 2), drawing("as many draws as words", ONE, 5)]
+# Uniform numbers have to be finer than words are many, by far.
+draws_of_many_words = [drawing("1000 of 50257 words alike", torch.zeros(VOCABULARY, dtype=torch.float64), 1000)]
 draws_in_pairs = [draws[0], draws[6], draws[5]]
 draws_of_many_seeds = [
     drawing(f"{number} of {words} words alike", torch.zeros(words, dtype=torch.float64), number)
@@ -349,13 +372,15 @@ def alike(ids: Tensor, words: int) -> tuple[Tensor, Tensor, Tensor]:
     """How many of the pairs of draws of one call are alike, of one, how many should be, and the six sigma of that.
 
     `ids` has a row for every call. Words are equally probable: only then are two pairs that share a draw uncorrelated. Few
-    draws have a longer tail than a normal law, and many that of chi squared, for which what is added is enough.
+    draws have a longer tail than a normal law, and many that of chi squared, for which what is added is enough: 12 for
+    what is rare, as of frequencies, and 18 times the draws of one word, the last term of Laurent and Massart's bound.
     """
     calls, number = ids.shape
-    counts = (ids.unsqueeze(-1) == torch.arange(words)).sum(-2).double()
+    rows = torch.stack([_counts(each, words) for each in ids]).double()
     pairs, share = calls * number * (number - 1) / 2, torch.tensor(1 / words, dtype=torch.float64)
-    found = (counts * (counts - 1) / 2).sum() / pairs
-    return found, share, 6 * (share * (1 - share) / pairs).sqrt() + 6 * number / pairs
+    found = (rows * (rows - 1) / 2).sum() / pairs
+    more = min(6 * number, 12 + 18 * number / words)
+    return found, share, 6 * (share * (1 - share) / pairs).sqrt() + more / pairs
 
 
 def other_seeds(case: Case) -> list[Case]:
@@ -386,7 +411,11 @@ def eight_sigma(number: int) -> Tensor:
 
 def frequencies(ids: Tensor, words: int) -> Tensor:
     """How often each word stands among ids, of one. Ids that are no words are nowhere counted."""
-    return (ids.unsqueeze(-1) == torch.arange(words)).double().mean(0)
+    return _counts(ids, words).double() / len(ids)
+
+
+def _counts(ids: Tensor, words: int) -> Tensor:
+    return torch.bincount(ids[(ids >= 0) & (ids < words)], minlength=words)
 
 
 # --- With a model -----------------------------------------------------------------------------------------------------
@@ -638,7 +667,9 @@ greedy_sizes = [
     greedy("300 words", 0, V=300, B=2),
     greedy("one head", 12, H=1, M=6),
     greedy("17 new tokens", 22, B=2, max_new_tokens=17, T=2),
-    greedy("prompts of 140", 0, B=2, T=140, max_new_tokens=3),
+    # Of these and of what is as long below, what is chosen is told by what stands far back and by what stands near.
+    greedy("prompts of 140", 34, B=2, T=140, max_new_tokens=4),
+    greedy("36 new tokens", 3, B=1, T=3, max_new_tokens=36),
     greedy("words a thousandth apart", 1, twins=True),
     greedy(
         "19 prompts of unlike lengths",
@@ -729,6 +760,7 @@ beams_sizes = [
     beams("six beams, padded", 25, lengths=(5, 2, 3), num_beams=6),
     beams("20 beams", 150, num_beams=20),
     beams("20 new tokens", 0, B=1, T=2, num_beams=2, max_new_tokens=20),
+    beams("prompts of 70", 18, B=2, T=70, max_new_tokens=4),
 ]
 # With as many beams as there are sequences nothing is ever left out.
 beams_of_all = [
@@ -802,6 +834,8 @@ answers_sizes = [
     answering("one head", 33, H=1, M=6),
     answering("17 new tokens", 4, B=2, S=3, max_new_tokens=17),
     answering("sources of 17", 8, B=2, S=17, max_new_tokens=4),
+    answering("sources of 150", 97, B=2, S=150, max_new_tokens=4),
+    answering("24 new tokens", 13, B=2, S=3, max_new_tokens=24),
 ]
 
 
