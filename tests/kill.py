@@ -139,17 +139,6 @@ def diagnosis_of(kill: Kill, fault: Fault) -> list[str]:
     return diagnose(implementation_of(Faulty(fault), fault.id), comparison, known)
 
 
-def indistinguishable_from(fault: Fault, requirement: Requirement, found: list[str]) -> list[str]:
-    """Of the faults found on one case, those that fit every other case of the requirement as well."""
-    for kill in kills(fault, requirement):
-        if len(found) < 2:
-            break
-        if kill.is_numeric:
-            also = diagnosis_of(kill, fault)
-            found = [id for id in found if id in also] if also else found
-    return found
-
-
 # --- Answers that look at nothing -------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from transpec.operations import OPERATIONS, Operation
 from transpec.requirements import Requirement
 
 NAMED = 0.95  # of the faults whose failure is one of numbers are named by the diagnosis
+FEW, OFTEN = 4, 0.9  # so few faults are named beside each other on one case, so often; a report looks at many cases
 
 FAULTS = catalogue.load()
 STATED = requirements.load()
@@ -53,21 +54,20 @@ def test_a_fault_is_caught_by_a_wide_margin(fault: Fault) -> None:
 
 @pytest.mark.parametrize("chapter", dict.fromkeys(fault.operation.chapter for fault in FAULTS.values()))
 def test_faults_are_named(chapter: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The diagnosis of a failure by number holds the fault that caused it, in nearly all cases of every chapter."""
+    """The diagnosis of a failure by number holds the fault that caused it, and few others, nearly always in a chapter."""
     caught = {id: killed(fault) for id, fault in FAULTS.items() if fault.operation.chapter == chapter}
     found = {id: diagnosis_of(k, FAULTS[id]) for id, k in caught.items() if k is not None and k.is_numeric}
     missed = {id: named for id, named in found.items() if id not in named}
-    several = {
-        id: left
-        for id, named in found.items()
-        if id in named and len(named) > 1
-        and len(left := kill.indistinguishable_from(FAULTS[id], STATED[FAULTS[id].breaks], named)) > 1
-    }  # fmt: skip
+    vague = {id: named for id, named in found.items() if len(named) > FEW}
     with capsys.disabled():
-        print(f"\n{chapter}: {len(found) - len(missed)} of {len(found)} faults named; not named:", sep="")
-        print(*missed.items(), sep="\n  ")
-        print("not told apart by any case:", *several.items(), sep="\n  ")
+        print(
+            f"\n{chapter}: {len(found) - len(missed)} of {len(found)} faults named; not named:",
+            *missed.items(),
+            sep="\n  ",
+        )
+        print(f"named beside {FEW} others or more:", *vague.items(), sep="\n  ")
     assert len(missed) <= (1 - NAMED) * len(found), missed
+    assert len(vague) <= (1 - OFTEN) * len(found), vague
 
 
 # --- Answers that look at nothing -------------------------------------------------------------------------------------
