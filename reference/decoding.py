@@ -56,7 +56,8 @@ def top_p_filtered(logits: Float[Tensor, "... V"], *, p: float) -> Float[Tensor,
     ordered, order = torch.sort(logits, -1, descending=True)
     probabilities = softmax(ordered)
     before = torch.cumsum(probabilities, -1) - probabilities  # ... V: of all that are more probable
-    kept = (before < p) | (torch.arange(logits.shape[-1]) == 0)
+    # A sum of all but improbable words rounds to 1, and at p = 1 they belong to the nucleus all the same.
+    kept = (before < p) | (torch.arange(logits.shape[-1]) == 0) | (p == 1)
     return torch.where(kept.gather(-1, torch.argsort(order, -1)), logits, -math.inf)
 
 
