@@ -211,13 +211,13 @@ def clip_by_global_norm(
 ) -> Float[Tensor, "K"]:
     r"""g min(1, max_norm / ||g||), g being the gradients of all parameters together, here of three of any shapes.
 
-    `max_norm` is above 0; the norm is the Euclidean one over every entry of all three. The result is the clipped
-    gradients, flattened in C order and put behind each other. Gradients of nothing but zeros stay zeros; those whose
-    squares, or the sum of which, overflow their dtype are not judged. One tensor that is given twice is two gradients.
+    The norm is the Euclidean one over every entry of all three. The result is the clipped gradients, flattened in C
+    order and put behind each other. Gradients of nothing but zeros stay zeros, whatever `max_norm`; those whose squares,
+    or the sum of which, overflow their dtype are not judged. One tensor that is given twice is two gradients.
     """
     gradient = torch.cat([first.flatten(), second.flatten(), third.flatten()])  # K
     norm = torch.sqrt((gradient * gradient).sum())
-    return gradient * (max_norm / norm).clamp_max(1.0)
+    return gradient * (max_norm / norm.masked_fill(norm == 0, 1.0)).clamp_max(1.0)
 
 
 @clip_by_global_norm.choice("optimization.clipping-epsilon", "1e-6")

@@ -300,7 +300,8 @@ small = [
     of_shapes("gradients of a millionth", (3, 4), (5,), (2,), sizes=(1e-6, 1e-6, 1e-6), max_norm=1e-6),
     of_shapes("gradients of a hundred-thousandth", (3, 4), (5,), (2,), sizes=(1e-5, 1e-5, 1e-5), max_norm=1e-5),
 ]
-zeros = [clipped("zeros alone", *(torch.zeros(shape, dtype=torch.float64) for shape in ((4,), (2, 3), (1,))))]
+_nothing = [torch.zeros(shape, dtype=torch.float64) for shape in ((4,), (2, 3), (1,))]
+zeros = [clipped("zeros alone", *_nothing), clipped("zeros alone, to a norm of zero", *_nothing, max_norm=0.0)]
 clippings = [*above, *below, *at_the_norm]
 
 # --- Loss scaling -----------------------------------------------------------------------------------------------------
