@@ -9,6 +9,7 @@ fused kernels (native layer norm, softmax, gelu) would hide the very roundings t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ ELEMENTWISE = "add div mul reciprocal rsub sqrt square sub"
 TRANSCENDENTAL = """
     cos erf erfc exp exp2 expm1 log log1p log2 pow rsqrt sigmoid sin tanh tanh_backward sigmoid_backward
 """
+FACTORS = {"elementwise": 1, "transcendental": 4}  # roundoffs of the result
 SUMS = "sum mean cumsum"
 SCATTERS = "index_put embedding_dense_backward index_add scatter_add"
 CONTRACTIONS = "mm bmm mv dot"
@@ -147,6 +149,11 @@ def _define() -> Any:
     table = _lookup()
     pool = torch.rand(POOL, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
 
+    @functools.cache
+    def near_one(roundoff: float) -> Any:
+        """The pool as numbers that a result is multiplied by, where its noise is a part of itself: one step, not six."""
+        return pool * roundoff + 1
+
     class Arithmetic(TorchDispatchMode):
         """Perturbs every floating result by the rule of its kind, and keeps the largest finite magnitude it has seen."""
 
@@ -179,6 +186,9 @@ def _define() -> Any:
             finally:
                 self.roundoff = before
 
+        def is_seen_beside_one(self, result: Any) -> bool:
+            return result.dtype is torch.float64 and self.roundoff > 2.0**-30 and self.tiny <= NEGLIGIBLE
+
         @staticmethod
         def has_floating(args: tuple[Any, ...]) -> bool:
             flat = [value for arg in args for value in (arg.values() if isinstance(arg, dict) else (arg,))]
@@ -194,6 +204,8 @@ def _define() -> Any:
                 finite = result[result.isfinite()]
                 self.peak = max(self.peak, float(finite.abs().max()) if finite.numel() else 0.0)
                 return result
+            if kind in FACTORS and self.is_seen_beside_one(result):
+                return result * self.draw(result, near_one(self.roundoff * FACTORS[kind]))
             return result + self.noise(func, kind, result, args, kwargs)
 
         def kind_of(self, func: Any, result: Any) -> str:
@@ -211,8 +223,8 @@ def _define() -> Any:
             return kind
 
         def noise(self, func: Any, kind: str, result: Any, args: Any, kwargs: Any) -> Any:
-            if kind in ("elementwise", "transcendental"):
-                size = result.abs().mul_(self.roundoff * (4 if kind == "transcendental" else 1))
+            if kind in FACTORS:
+                size = result.abs().mul_(self.roundoff * FACTORS[kind])
                 if self.tiny > NEGLIGIBLE:
                     size.add_(result != 0, alpha=self.tiny)
             elif kind == "contraction":
@@ -233,7 +245,7 @@ def _define() -> Any:
             # A sum over -inf must stay -inf, not turn into NaN: only finite entries are perturbed.
             return size.mul_(self.draw(result)).nan_to_num_(0.0, 0.0, 0.0)
 
-        def draw(self, like: Any) -> Any:
+        def draw(self, like: Any, pool: Any = pool) -> Any:
             """Numbers between -1 and 1 in the shape of a result, from a pool: drawing anew would double the time."""
             count = like.numel()
             if count > POOL:
