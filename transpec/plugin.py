@@ -152,10 +152,24 @@ def _run_in_a_worker(config: pytest.Config) -> None:
         and not options.trace
     ):
         options.numprocesses = min(2, os.cpu_count() or 1)  # more would import torch more often than they save
-        if options.markexpr:  # runs of one chapter share what was trained, so they stay in one worker
-            options.dist = "loadfile"
     if hasattr(options, "maxworkerrestart") and options.maxworkerrestart is None:
         options.maxworkerrestart = str((PATIENCE_WITH_IMPLEMENTATION + 5) * len(_given(config)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Runs of one model share what was trained, so they stay in one worker."""
+    if not config.option.markexpr or not _judges(config):
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModel(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            models = (chapter for chapter in CHAPTERS if f"-{chapter}-" in test)  # the operation's name
+            return f"{file} {next(models, '')}"
+
+    return ByModel(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
