@@ -442,8 +442,9 @@ def _verdict(view: View, column: Column, width: int) -> str:
         lines.append("  could not be loaded:")
         for line in one["load_error"].splitlines()[-6:]:
             lines += _wrap(line, width, 4, lines=3)
-    for reason in one["verdict_reasons"]:
-        lines += _wrap(f"because {reason}", width, 2)
+    else:
+        for reason in one["verdict_reasons"]:
+            lines += _wrap(f"because {reason}", width, 2)
     for grade, where in column.weak_evidence.items():
         lines += _wrap(f"{grade}: {'; '.join(where)}", width, 2)
     for cause in one["causes"]:
