@@ -29,7 +29,7 @@ FORMULA = [*albert.by_hand, *albert.no_layers, *albert.shared, *albert.sizes, *a
 
 
 @must("albert.equation", "Lan et al. 2020, section 3.1")
-@cases(FORMULA, albert.masked, albert.drawn)
+@cases(FORMULA, albert.masked, albert.beyond_blocks, albert.drawn)
 def test_equation(implementation, case):
     """h_0 = LayerNorm(E_token + E_type + E_position) W + b, h_l = Layer(h_{l-1}), every position attending to all."""
     assert_conforms(implementation, case, bert.tokens_of(case))

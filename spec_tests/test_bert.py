@@ -54,7 +54,15 @@ def assert_pooled_from(implementation, case, of_encoder):
 
 @must("bert.equation", "Devlin et al. 2019, section 3 and figure 2")
 @cases(
-    bert.by_hand, bert.no_layers, bert.one_layer, bert.generic, bert.sizes, bert.other_configs, bert.masked, bert.drawn
+    bert.by_hand,
+    bert.no_layers,
+    bert.one_layer,
+    bert.generic,
+    bert.sizes,
+    bert.other_configs,
+    bert.masked,
+    bert.beyond_blocks,
+    bert.drawn,
 )
 def test_equation(implementation, case):
     """h_0 = LayerNorm(E_token + E_type + E_position), h_l = Layer_l(h_{l-1}), every position attending to all."""

@@ -42,7 +42,17 @@ def assert_same_at_tokens(implementation, case, other, of_other=lambda result: r
 
 
 @must("gpt.equation", "Radford et al. 2018, section 3.1, equation 2; Radford et al. 2019, section 2.3")
-@cases(gpt.by_hand, FORMULA, gpt.sizes, gpt.ids, gpt.everything, gpt.positioned, gpt.masked, gpt.drawn)
+@cases(
+    gpt.by_hand,
+    FORMULA,
+    gpt.sizes,
+    gpt.ids,
+    gpt.everything,
+    gpt.positioned,
+    gpt.masked,
+    gpt.beyond_blocks,
+    gpt.drawn,
+)
 def test_equation(implementation, case):
     """h_0 = E_token + E_position, h_l = Layer_l(h_{l-1}) under the look-ahead mask, logits = h_L E_token^T."""
     assert_conforms_at_tokens(implementation, case)
@@ -204,7 +214,7 @@ def test_padding_left(implementation, case):
 
 
 @must("gpt.cached-equation", "Radford et al. 2018, section 3.1, equation 2, one piece after the other")
-@cases(gpt.every_step, gpt.drawn_in_steps)
+@cases(gpt.every_step, gpt.in_steps_beyond_blocks, gpt.drawn_in_steps)
 def test_cached_equation(implementation, case):
     """Read in pieces, of one token or several, tokens have the logits that they have in one call of the formula."""
     assert_conforms_at_tokens(implementation, case)

@@ -17,14 +17,14 @@ from transpec.spec_tests.cases import layers
 
 
 @must("layers.encoder-equation", "Vaswani et al. 2017, section 3.1, encoder; Xiong et al. 2020, table 1, for pre-norm")
-@cases(layers.encoders, layers.encoder_sizes, layers.narrow[:2], layers.drawn_encoders)
+@cases(layers.encoders, layers.encoder_sizes, layers.encoder_beyond_blocks, layers.narrow[:2], layers.drawn_encoders)
 def test_encoder_equation(implementation, case):
     """Self-attention, then feed-forward, each LayerNorm(x + f(x)), or with norm_first x + f(LayerNorm(x))."""
     assert_conforms(implementation, case)
 
 
 @must("layers.decoder-equation", "Vaswani et al. 2017, section 3.1, decoder; Xiong et al. 2020, table 1, for pre-norm")
-@cases(layers.decoders, layers.decoder_sizes, layers.narrow[2:], layers.drawn_decoders)
+@cases(layers.decoders, layers.decoder_sizes, layers.decoder_beyond_blocks, layers.narrow[2:], layers.drawn_decoders)
 def test_decoder_equation(implementation, case):
     """Self-attention, then attention to the memory, then feed-forward, each with its sum and its norm."""
     assert_conforms(implementation, case)

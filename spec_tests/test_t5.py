@@ -57,7 +57,7 @@ def test_shift_equation(implementation, case):
 
 
 @must("t5.attention-equation", PAPER)
-@cases(t5.plain_attention, t5.masked_attention)
+@cases(t5.plain_attention, t5.masked_attention, t5.attention_beyond_blocks)
 def test_attention_equation(implementation, case):
     """Head i is softmax(Q_i K_i^T + bias_i) V_i; scores are divided by nothing and projections have no biases."""
     assert_conforms(implementation, case)

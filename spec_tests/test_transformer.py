@@ -27,14 +27,25 @@ def assert_conforms_at_tokens(implementation, case):
 
 
 @must("transformer.encoder-equation", "Vaswani et al. 2017, section 3.1, encoder")
-@cases(transformer.encoders, transformer.quiet_encoders, transformer.encoder_without_layers)
+@cases(
+    transformer.encoders,
+    transformer.encoders_beyond_blocks,
+    transformer.quiet_encoders,
+    transformer.encoder_without_layers,
+)
 def test_encoder_equation(implementation, case):
     """Embedding and positions, then the encoder layers one after the other, then with norm_first one last norm."""
     assert_conforms_at_tokens(implementation, case)
 
 
 @must("transformer.decoder-equation", "Vaswani et al. 2017, section 3.1, decoder")
-@cases(transformer.decoders, transformer.decoder_holes, transformer.quiet_decoders, transformer.decoder_without_layers)
+@cases(
+    transformer.decoders,
+    transformer.decoders_beyond_blocks,
+    transformer.decoder_holes,
+    transformer.quiet_decoders,
+    transformer.decoder_without_layers,
+)
 def test_decoder_equation(implementation, case):
     """Embedding and positions, then decoder layers over one memory, under a look-ahead mask, then with norm_first a norm."""
     assert_conforms_at_tokens(implementation, case)
@@ -43,6 +54,7 @@ def test_decoder_equation(implementation, case):
 @must("transformer.equation", "Vaswani et al. 2017, section 3 and figure 1")
 @cases(
     transformer.translations,
+    transformer.beyond_blocks,
     transformer.holes,
     transformer.quiet_translations,
     transformer.without_layers,

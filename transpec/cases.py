@@ -51,6 +51,9 @@ class Case:
     numbers_of: Case | None = None  # another case with the same numbers in another layout, whose oracle serves both
     origin: Case | None = None  # what this was rounded from
     config: Any = None  # of a model: a frozen dataclass
+    where: Tensor | None = (
+        None  # where gradients ask for the result, as at tokens and not at padding; None for all of it
+    )
     # What has been found out about the case; a case that is made of this one by `replace` starts anew.
     known: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
     rounded: dict[str, Case] = field(default_factory=dict, repr=False, init=False)

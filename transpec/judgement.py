@@ -95,7 +95,7 @@ def oracle_gradients(case: Case, variants: tuple[Variant, ...] = ()) -> dict[str
 
 
 def cotangent(case: Case) -> Tensor:
-    """A random cotangent in the dtype of the case, the same on every run.
+    """A random cotangent in the dtype of the case, the same on every run; zero where the result is not asked for.
 
     That of many numbers has a mean, as that of a loss has: sums over tokens grow, and what adds them up too coarsely shows.
     """
@@ -103,7 +103,8 @@ def cotangent(case: Case) -> Tensor:
 
     def draw() -> Tensor:
         mean = 2.0 if result.numel() > MANY else 0.0
-        return (normal(f"cotangent of {case.name}", *result.shape) + mean).to(_torch(case.dtype))
+        drawn = normal(f"cotangent of {case.name}", *result.shape) + mean
+        return (drawn if case.where is None else torch.where(case.where, drawn, 0.0)).to(_torch(case.dtype))
 
     return _kept(case, "cotangent", draw)
 
@@ -582,12 +583,15 @@ def _gradients_conform(
         f"asked for {', '.join(of) if set(of) <= set(case.operation.tensors) else 'the weights'} alone, " if of else ""
     )
     how = f" ({alone}the cotangent with strides {list(handed.stride())})" if others else ""
+    right = oracle(case, variants)
     if result is not None:
         result = _of_contract(result, case, oracle(case))
+        shown, observed = _looked_at(result, right, case.where), (Observation(case, {"": result}, case.where),)
         allowed = functools.partial(budget_of, implementation, case)
-        compare(implementation, case, result, oracle(case, variants), allowed, what="output (gradients asked for)")
+        what = "output (gradients asked for)"
+        compare(implementation, case, shown, right, allowed, what=what, observed=observed)
     expected = oracle_gradients(case, variants)
-    if bool(oracle(case, variants).isfinite().all()) and not all(bool(g.isfinite().all()) for g in expected.values()):
+    if bool(right.isfinite().all()) and not all(bool(g.isfinite().all()) for g in expected.values()):
         raise rounding.SuiteError(f"case {case}: the output is finite and a gradient of the reference is not")
     for name, gradient in actual.items():
         if gradient.shape != expected[name].shape:

@@ -12,6 +12,7 @@ from transpec.spec_tests.cases import bert
 from transpec.spec_tests.cases.bert import HOLES, LEFT, PERMUTED, RIGHT, counted
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
+    asked_at,
     encoder_layer_weights,
     far_from_zero,
     matrix,
@@ -162,6 +163,11 @@ crossed = [
     steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 sized = {case.name: case for case in sizes}
+beyond_blocks = [
+    padded("17 sequences, padded", bert.MANY, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", bert.FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    model("66 entries, 130 inner entries, embeddings of 40", B=1, E=40, M=66, F=130, L=1),
+]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
     for case in (*generic, sized["a batch of one"], sized["one token"], positioned[0])
@@ -195,6 +201,8 @@ large = [
     _with_head(
         "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])
     ),
+    [padded("with a head, 17 sequences, padded", bert.MANY, operation, M=6, F=5, L=1) for operation in HEADS],
+    _with_head("with a head, 66 entries and 130 tokens", B=1, T=130, E=40, M=66, F=5, P=131, L=1),
 ]
 with_heads = [*small, *large]
 pooled, mlm, sop = ([group[place] for group in with_heads] for place in range(3))
@@ -225,8 +233,7 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens, but where the first alone is pooled: what is given at padding is open, and a cotangent is
-# drawn for it as well.
+# None that hides tokens, but where the first alone is pooled: the others are asked at what they leave.
 masked_or_positioned = [
     padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
     for operation in (albert_pooled, albert_sop)
@@ -251,3 +258,4 @@ _with_gradients = [
     mlm[-1],
 ]
 differentiable = bert.wide(_with_gradients)
+differentiable += asked_at(bert.tokens_of, padded_right[0], padded_left[1], holes[1], *beyond_blocks[:2])

@@ -17,6 +17,7 @@ from transpec.reference.bert import BertConfig, bert, bert_mlm, bert_nsp, bert_p
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     Weights,
+    asked_at,
     encoder_layer_weights,
     far_from_zero,
     matrix,
@@ -238,6 +239,13 @@ crossed = [
     steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
+# More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
+MANY, FAR = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+beyond_blocks = [
+    padded("17 sequences, padded", MANY, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
+]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
     for case in _shown
@@ -260,6 +268,8 @@ large = [
     of_each(HEADS, "with a head, padded on the right", make=lambda *at, **how: padded(at[0], RIGHT, at[1], **how)),
     of_each(HEADS, "with a head, hidden tokens", make=lambda *at, **how: padded(at[0], HOLES, at[1], **how), L=1),
     of_each(HEADS, "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])),
+    of_each(HEADS, "with a head, 17 sequences", make=lambda *at, **how: padded(at[0], MANY, at[1], **how), M=6, F=5, L=1),
+    of_each(HEADS, "with a head, 66 entries and 130 tokens", B=1, T=130, M=66, F=5, P=131, L=1),
 ]  # fmt: skip
 with_heads = [*small, *large]
 pooled, mlm, nsp = ([group[place] for group in with_heads] for place in range(3))
@@ -354,8 +364,7 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens, but where the first alone is pooled: what is given at padding is open, and a cotangent is
-# drawn for it as well.
+# None that hides tokens, but where the first alone is pooled: the others are asked at what they leave.
 masked_or_positioned = [
     padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
     for operation in (bert_pooled, bert_nsp)
@@ -398,6 +407,9 @@ def tokens_of(case: Case) -> Tensor | None:
     mask = case.options.get("attention_mask")
     is_pooled = not case.operation.name.endswith(("bert", "mlm"))
     return None if mask is None or is_pooled else mask.unsqueeze(-1)
+
+
+differentiable += asked_at(tokens_of, padded_right[0], padded_left[1], holes[1], *beyond_blocks[:2])
 
 
 def with_another_last_token(case: Case) -> Case:

@@ -17,6 +17,7 @@ from transpec.reference.gpt import GptConfig, gpt, gpt_cached
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     Weights,
+    asked_at,
     encoder_layer_weights,
     far_from_zero,
     matrix,
@@ -260,6 +261,13 @@ crossed = [
     padded("hidden tokens, 70 tokens, nine heads", LONG, M=18, F=65, H=9, P=71, L=1),
     steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
+# More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
+MANY, FAR = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+beyond_blocks = [
+    padded("17 sequences, padded", MANY, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
+]
 nothing_hidden = [
     case.changed("everything visible", attention_mask=torch.ones(case.tensors[0].shape, dtype=torch.bool))
     for case in (*generic, sized["id 0 among others"], sized["a batch of one"], sized["one token"], positioned[0])
@@ -362,6 +370,13 @@ in_steps_nothing_hidden = [
     in_pieces(nothing_hidden[3], 1, 4),
 ]
 every_step = [*in_steps, *in_steps_of_sizes, *in_steps_small, *in_steps_positioned, *in_steps_masked]
+in_steps_beyond_blocks = [
+    in_pieces(beyond_blocks[0], 2, 2),
+    in_pieces(beyond_blocks[1], 1, 68, 70, 1),
+    in_pieces(beyond_blocks[2], 4, 1),
+    # One token after the other until there are more than fit into a first cache.
+    in_pieces(model("34 tokens", B=1, T=34, M=6, F=5, P=35, L=1), *[1] * 34, name="one by one"),
+]
 stepped = {case.name: case for case in every_step}
 
 # --- Edges ------------------------------------------------------------------------------------------------------------
@@ -540,7 +555,7 @@ every_call_in_steps = [
 ]
 remembered = [generic[0], one_layer[1], no_layers[0]]
 remembered_in_steps = [stepped["generic, in pieces of 3, 1, 1"], stepped["one layer, post-norm, in pieces of 2, 3"]]
-# None that hides tokens: what is given at padding is open, and a cotangent is drawn for it as well.
+# None that hides tokens: those are below, asked at what they leave.
 _with_gradients = [
     *one_layer,
     *generic,
@@ -565,6 +580,11 @@ def tokens_of(case: Case) -> Tensor:
     ids = case.tensors[0]
     mask = case.options.get("attention_mask")
     return (torch.ones_like(ids, dtype=torch.bool) if mask is None else mask).unsqueeze(-1)
+
+
+# On the right: a query that sees no key at all may be anything, and so may what goes back through it.
+_seen_first = padded("hidden tokens, the first visible", HOLES[[0, 2]], L=1)
+differentiable += asked_at(tokens_of, *padded_right[:2], _seen_first, beyond_blocks[1], in_steps_right[0])
 
 
 def with_another_future(case: Case) -> tuple[Case, Tensor]:

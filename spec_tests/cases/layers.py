@@ -81,6 +81,12 @@ encoder_sizes = [
     encoder_case("as many inner entries as the model", F=12),
     encoder_case("a narrow inner layer", F=1),
 ]
+# What is read in blocks, chunks or fixed tables: more items, tokens and entries than fit into the usual ones.
+encoder_beyond_blocks = [
+    encoder_case("17 batch items, masked", B=17, T=3, M=6, H=2, mask=seen("encoder 17", 17, 3, 3)),
+    encoder_case("140 tokens, masked", B=1, T=140, M=6, H=2, mask=seen("encoder 140", 1, 140, 140), norm_first=True),
+    encoder_case("66 entries, 130 inner entries", B=1, T=3, M=66, H=3, F=130, activation="gelu"),
+]
 activations = [
     encoder_case(f"{activation}, {'pre' if first else 'post'}-norm", activation=activation, norm_first=first)
     for activation in ("gelu", "gelu_tanh", "relu")
@@ -141,6 +147,14 @@ decoder_sizes = [
     decoder_case("every size 4", B=4, T=4, S=4, M=4, H=4, F=4, self_mask=ahead(4)),
     decoder_case("17 queries, 33 keys", B=1, T=17, S=33, M=6, H=2, self_mask=ahead(17)),
 ]
+decoder_beyond_blocks = [
+    decoder_case("17 batch items, masked", B=17, T=3, S=4, M=6, H=2, memory_mask=seen("decoder 17", 17, 3, 4)),
+    decoder_case(
+        "140 queries, 150 keys, both masked", B=1, T=140, S=150, M=6, H=2, self_mask=ahead(140),
+        memory_mask=seen("decoder 150", 1, 140, 150),
+    ),
+    decoder_case("66 entries, 130 inner entries", B=1, T=3, S=4, M=66, H=3, F=130, norm_first=True),
+]  # fmt: skip
 memory_widths = [
     decoder_case("a memory narrower than the model", Ms=5, self_mask=ahead(5)),
     decoder_case("a memory wider than the model, pre-norm", Ms=17, norm_first=True),

@@ -153,3 +153,8 @@ def with_other_ids_and_weights(case: Case) -> Case:
     ids, V = case.tensors[0], case.config.vocab_size
     weights = {name: value.flip(-1) * 0.75 for name, value in (case.weights or {}).items()}
     return case.changed("other numbers", ((ids + 5).remainder(V),), weights)
+
+
+def asked_at(tokens: Callable[[Case], Tensor | None], *cases: Case) -> list[Case]:
+    """Cases whose gradients are those of the result at tokens: what stands at padding is open, and nobody's loss."""
+    return [replace(case, dtypes=WIDE, where=tokens(case)) for case in cases]

@@ -24,6 +24,7 @@ from transpec.reference.t5 import (
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
     Weights,
+    asked_at,
     attention_weights,
     matrix,
     nested,
@@ -225,6 +226,11 @@ plain_attention = [
     attention("attention to a memory without bias", one_memory=True, biased=False, dtypes=WIDE),
     attention("attention to a memory, one head", one_memory=True, H=1),
 ]
+attention_beyond_blocks = [
+    attention("attention of 17 sequences", B=17, dtypes=WIDE),
+    attention("attention of 70 queries to 140 keys", B=1, T=70, S=140, H=2, dtypes=WIDE),
+    attention("attention of 66 entries in heads of 65", B=1, M=66, E=65, H=2, dtypes=WIDE),
+]
 masked_attention = [
     attention("mask for each sequence", mask=HIDING.unsqueeze(1)),
     attention("mask for each query and sequence", mask=BY_QUERY),
@@ -410,6 +416,19 @@ holes = [
     model("hidden source and target", B=3, **_both(HOLES, OWN_HOLES)),
 ]
 masked = [*padded, *holes]
+# More sequences, tokens and entries than fit into blocks, chunks or fixed tables; distances beyond the last bucket.
+MANY = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1)
+beyond_blocks = [
+    encoder("encoder, 17 sequences", B=17, S=4, N=1, attention_mask=MANY, **FEW),
+    encoder("encoder, 140 tokens, 32 buckets", B=1, S=140, N=1, **_usual, **FEW),
+    encoder("encoder, 66 entries, 130 inner entries", B=1, N=1, M=66, F=130),
+    decoder("decoder, 17 sequences", B=17, S=4, T=4, L=1, **_both(MANY.flip(0), MANY), **FEW),
+    decoder("decoder, 140 tokens, 32 buckets", B=1, T=140, S=70, L=1, **_usual, **FEW),
+    decoder("decoder, 66 entries, 130 inner entries", B=1, L=1, M=66, F=130),
+    model("17 sequences", B=17, S=4, T=4, N=1, L=1, **_both(MANY, MANY.flip(0)), **FEW),
+    model("140 source tokens, 130 tokens, 32 buckets", B=1, S=140, T=130, N=1, L=1, **_usual, **FEW),
+    model("66 entries, 130 inner entries", B=1, N=1, L=1, M=66, F=130),
+]
 # Every token sees the first one.
 FIVE = booleans("hidden of five", 5, 5) | (torch.arange(5) == 0)
 
@@ -493,7 +512,7 @@ def of(operation: Any, *groups: list[Case]) -> list[Case]:
     return [case for group in groups for case in group if case.operation is operation]
 
 
-_formula = (sizes, many_layers, epsilon, with_mean, large, biased, masked)
+_formula = (sizes, many_layers, epsilon, with_mean, large, biased, masked, beyond_blocks)
 encoder_formula = [*encoders, *of(t5_encoder, *_formula), *drawn_encoders]
 decoder_formula = [*decoders, *of(t5_decoder, *_formula), *drawn_decoders]
 formula = [*models, *of(t5, *_formula), *heads_and_activations, *drawn]
@@ -552,7 +571,7 @@ def _strided() -> list[Case]:
 
 strided = [*_strided(), *attention_layouts, *bucket_layouts, *label_layouts]
 
-# None that hides tokens: what is given at padding is open, and a cotangent is drawn for it as well.
+# None that hides tokens: those are below, asked at what they leave.
 _with_gradients = [
     *plain_attention[:4],
     *masked_attention[1:2],
@@ -586,6 +605,11 @@ def tokens_of(case: Case) -> Tensor | None:
     own = "attention_mask" if case.operation is t5_encoder else "decoder_attention_mask"
     mask = case.options.get(own)
     return None if mask is None else mask.unsqueeze(-1)
+
+
+differentiable += asked_at(
+    tokens_of, *padded, holes[5], holes[-1], beyond_blocks[1], beyond_blocks[4], beyond_blocks[6]
+)
 
 
 def with_another_future(case: Case) -> tuple[Case, Tensor]:

@@ -12,6 +12,7 @@ from transpec.cases import WIDE, Case, Drawn, booleans, normal
 from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
+    asked_at,
     decoder_layer_weights,
     encoder_layer_weights,
     matrix,
@@ -234,6 +235,24 @@ long = [
     decoding("no layers, 70 tokens", L=0, B=1, T=70, **TINY),
     translating("65 source tokens, no decoder layers, 70 tokens", N=1, L=0, B=1, S=65, T=70, **TINY),
 ]
+# More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
+NARROW = {"V": 5, "M": 6, "F": 5, "H": 2}
+_MANY, _FAR = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+encoders_beyond_blocks = [
+    encoding("17 sequences, padded", B=17, S=4, N=1, mask=_MANY, **NARROW),
+    encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=_FAR.unsqueeze(0), **NARROW),
+    encoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
+]
+decoders_beyond_blocks = [
+    decoding("17 sequences, padded", B=17, T=4, S=4, L=1, target_mask=_MANY, source_mask=_MANY.flip(0), **NARROW),
+    decoding("140 tokens, 140 source tokens", B=1, T=140, S=140, L=1, source_mask=_FAR.unsqueeze(0), **NARROW),
+    decoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, L=1, norm_first=True),
+]
+beyond_blocks = [
+    translating("17 sequences, padded", B=17, S=4, T=4, N=1, source_mask=_MANY, target_mask=_MANY.flip(0), **NARROW),
+    translating("140 source tokens, 130 tokens", B=1, S=140, T=130, N=1, source_mask=_FAR.unsqueeze(0), **NARROW),
+    translating("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
+]
 without_layers = [
     translating("no layers", N=0, L=0, dtypes=MODEL_DTYPES),
     translating("no layers, pre-norm", N=0, L=0, norm_first=True, dtypes=MODEL_DTYPES),
@@ -328,7 +347,7 @@ memory_seen = [*decoders[:2], decoders[3], decoders[7], decoders[8]]
 renamed = [translations[0], translations[1], translations[14]]
 in_batches = [*encoders[4:6], encoders[12], *decoders[3:5], decoders[12], *translations[4:7], translations[13]]
 every_call = [encoders[4], encoders[1], decoders[3], translations[6]]
-# None is padded: what stands at padding is open, and a cotangent is drawn for it as well.
+# None is padded: those are below, asked at tokens.
 differentiable = [
     encoders[0], encoders[3], decoders[0], decoders[1], decoders[5],
     *translations[:4], replace(translations[14], dtypes=WIDE),
@@ -342,6 +361,17 @@ def tokens_of(case: Case) -> Tensor:
     ids = case.tensors[1] if case.operation is transformer else case.tensors[0]
     mask = case.options.get("source_mask" if case.operation is encoder else "target_mask")
     return (torch.ones(ids.shape, dtype=torch.bool) if mask is None else mask).unsqueeze(-1)
+
+
+differentiable += asked_at(
+    tokens_of,
+    encoders[4],
+    encoders_beyond_blocks[1],
+    decoders[4],
+    decoders_beyond_blocks[0],
+    *translations[4:7],
+    holes[0],
+)
 
 
 def with_another_future(case: Case) -> tuple[Case, Tensor]:

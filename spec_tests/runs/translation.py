@@ -342,7 +342,8 @@ def as_called(implementation: Implementation) -> Model:
 def span_scores(implementation: Implementation) -> tuple[float, float]:
     """Nats a token of the targets of corrupted held-out sentences: the model's, and those of unigrams trained on."""
     draw = stream("held-out spans")
-    pairs = [corrupted(encoded(sentence), draw) for pair in corpus().held_out for sentence in pair]
+    sentences = [encoded(sentence) for pair in corpus().held_out for sentence in pair]
+    pairs = [corrupted(ids, draw) for ids in sentences if len(ids) > 1]  # of one piece nothing would be left
     weights, model = runs(implementation).pretrained.weights, as_called(implementation)
     told = [token for _, target in pairs for token in target]
     nats = 0.0
