@@ -417,7 +417,7 @@ holes = [
 ]
 masked = [*padded, *holes]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables; distances beyond the last bucket.
-MANY = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1)
+MANY = torch.arange(4) < 4 - torch.arange(17).remainder(4).unsqueeze(-1)
 beyond_blocks = [
     encoder("encoder, 17 sequences", B=17, S=4, N=1, attention_mask=MANY, **FEW),
     encoder("encoder, 140 tokens, 32 buckets", B=1, S=140, N=1, **_usual, **FEW),

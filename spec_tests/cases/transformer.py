@@ -237,7 +237,7 @@ long = [
 ]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
 NARROW = {"V": 5, "M": 6, "F": 5, "H": 2}
-_MANY, _FAR = torch.arange(4) <= torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+_MANY, _FAR = torch.arange(4) < 4 - torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 encoders_beyond_blocks = [
     encoding("17 sequences, padded", B=17, S=4, N=1, mask=_MANY, **NARROW),
     encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=_FAR.unsqueeze(0), **NARROW),
