@@ -164,7 +164,7 @@ crossed = [
 ]
 sized = {case.name: case for case in sizes}
 beyond_blocks = [
-    padded("17 sequences, padded", bert.MANY, M=6, F=5, L=1),
+    padded("19 sequences, padded", bert.MANY, M=6, F=5, L=1),
     padded("140 tokens, hidden tokens", bert.FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries, embeddings of 40", B=1, E=40, M=66, F=130, L=1),
 ]
@@ -201,7 +201,7 @@ large = [
     _with_head(
         "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])
     ),
-    [padded("with a head, 17 sequences, padded", bert.MANY, operation, M=6, F=5, L=1) for operation in HEADS],
+    [padded("with a head, 19 sequences, padded", bert.MANY, operation, M=6, F=5, L=1) for operation in HEADS],
     _with_head("with a head, 66 entries and 130 tokens", B=1, T=130, E=40, M=66, F=5, P=131, L=1),
 ]
 with_heads = [*small, *large]

@@ -240,9 +240,9 @@ crossed = [
 ]
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
-MANY, FAR = torch.arange(4) < 4 - torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+MANY, FAR = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 beyond_blocks = [
-    padded("17 sequences, padded", MANY, M=6, F=5, L=1),
+    padded("19 sequences, padded", MANY, M=6, F=5, L=1),
     padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]
@@ -268,7 +268,7 @@ large = [
     of_each(HEADS, "with a head, padded on the right", make=lambda *at, **how: padded(at[0], RIGHT, at[1], **how)),
     of_each(HEADS, "with a head, hidden tokens", make=lambda *at, **how: padded(at[0], HOLES, at[1], **how), L=1),
     of_each(HEADS, "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])),
-    of_each(HEADS, "with a head, 17 sequences", make=lambda *at, **how: padded(at[0], MANY, at[1], **how), M=6, F=5, L=1),
+    of_each(HEADS, "with a head, 19 sequences", make=lambda *at, **how: padded(at[0], MANY, at[1], **how), M=6, F=5, L=1),
     of_each(HEADS, "with a head, 66 entries and 130 tokens", B=1, T=130, M=66, F=5, P=131, L=1),
 ]  # fmt: skip
 with_heads = [*small, *large]

@@ -262,9 +262,9 @@ crossed = [
     steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
-MANY, FAR = torch.arange(4) < 4 - torch.arange(17).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
+MANY, FAR = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 beyond_blocks = [
-    padded("17 sequences, padded", MANY, M=6, F=5, L=1),
+    padded("19 sequences, padded", MANY, M=6, F=5, L=1),
     padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]

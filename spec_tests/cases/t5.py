@@ -417,15 +417,15 @@ holes = [
 ]
 masked = [*padded, *holes]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables; distances beyond the last bucket.
-MANY = torch.arange(4) < 4 - torch.arange(17).remainder(4).unsqueeze(-1)
+MANY = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1)
 beyond_blocks = [
-    encoder("encoder, 17 sequences", B=17, S=4, N=1, attention_mask=MANY, **FEW),
+    encoder("encoder, 19 sequences", B=19, S=4, N=1, attention_mask=MANY, **FEW),
     encoder("encoder, 140 tokens, 32 buckets", B=1, S=140, N=1, **_usual, **FEW),
     encoder("encoder, 66 entries, 130 inner entries", B=1, N=1, M=66, F=130),
-    decoder("decoder, 17 sequences", B=17, S=4, T=4, L=1, **_both(MANY.flip(0), MANY), **FEW),
+    decoder("decoder, 19 sequences", B=19, S=4, T=4, L=1, **_both(MANY.flip(0), MANY), **FEW),
     decoder("decoder, 140 tokens, 32 buckets", B=1, T=140, S=70, L=1, **_usual, **FEW),
     decoder("decoder, 66 entries, 130 inner entries", B=1, L=1, M=66, F=130),
-    model("17 sequences", B=17, S=4, T=4, N=1, L=1, **_both(MANY, MANY.flip(0)), **FEW),
+    model("19 sequences", B=19, S=4, T=4, N=1, L=1, **_both(MANY, MANY.flip(0)), **FEW),
     model("140 source tokens, 130 tokens, 32 buckets", B=1, S=140, T=130, N=1, L=1, **_usual, **FEW),
     model("66 entries, 130 inner entries", B=1, N=1, L=1, M=66, F=130),
 ]
