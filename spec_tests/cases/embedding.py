@@ -60,9 +60,10 @@ lengths_of_one = [
     drawn_ids("one token of one channel", 1, 1, d_model=1),
 ]
 lengths = [drawn_ids(f"{length} tokens", 2, length) for length in (2, 16, 17, 32, 33, 63, 65, 128, 129, 513)]
+lengths += [drawn_ids("2100 tokens", 1, 2100), drawn_ids("19 sequences", 19, 3)]
 widths = [
     drawn_ids(f"{width} channels", 2, 3, d_model=width)
-    for width in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 33, 64, 65)
+    for width in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 33, 64, 65, 513)
 ]
 magnitudes = [
     drawn_ids("table of large entries", 2, 5, size=100.0, dtypes=WIDE),

@@ -14,7 +14,7 @@ from transpec.reference.normalization import add_norm, layer_norm, rms_norm
 from transpec.spec_tests.cases.tokens import BLOCK_EDGES, with_weights
 
 SMALL_WIDTHS = (2, 3, 4, 5, 7, 8)  # where a variance that divides by M - 1 is far off
-WIDTHS = (*BLOCK_EDGES, 255, 256, 257, 768, 1025)
+WIDTHS = (*BLOCK_EDGES, 255, 256, 257, 768, 1025, 4097)
 FACTOR = 4  # a power of two, so that scaling is exact
 
 
