@@ -8,7 +8,8 @@ may be 0, and `scale` may be negative; `eps` is one that the dtype holds, and an
 
 **Masks** are boolean, True where a query may attend, and broadcast to (..., queries, keys); for multi-head attention and
 layers to (batch, queries, keys), the same for all heads. The masks of models are of tokens, (batch, length): True at a token,
-False at padding, which nothing attends to. Results at padding are nobody's business and are not compared.
+False at padding, which nothing attends to. Results at padding are nobody's business: they are not compared, and
+gradients are asked for with a cotangent that is zero there.
 
 **Calls.** Tensors come first and by position, then the flat dict of weights where there is one, then the configuration of a
 model; options come by keyword, those with a default only where they differ from it. `dtype` is the framework's own object.
