@@ -24,7 +24,14 @@ def test_encoder_equation(implementation, case):
 
 
 @must("layers.decoder-equation", "Vaswani et al. 2017, section 3.1, decoder; Xiong et al. 2020, table 1, for pre-norm")
-@cases(layers.decoders, layers.decoder_sizes, layers.decoder_beyond_blocks, layers.narrow[2:], layers.drawn_decoders)
+@cases(
+    layers.decoders,
+    layers.decoder_sizes,
+    layers.decoder_beyond_blocks,
+    layers.decoder_over_itself,
+    layers.narrow[2:],
+    layers.drawn_decoders,
+)
 def test_decoder_equation(implementation, case):
     """Self-attention, then attention to the memory, then feed-forward, each with its sum and its norm."""
     assert_conforms(implementation, case)

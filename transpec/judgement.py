@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -559,10 +560,11 @@ def assert_gradients_conform(implementation: Implementation, case: Case) -> None
     laid out otherwise and a call of other numbers before the way back.
     """
     found = _gradients_conform(implementation, case, cotangent(case), {})
-    if case.origin is None or id(case.origin) not in _asked_in_other_ways(len(REQUIREMENTS)):
+    place = None if case.origin is None else _asked_in_other_ways(len(REQUIREMENTS)).get(id(case.origin))
+    if place is None:
         return
     other = case.map(once(lambda value: value.flip(tuple(range(value.dim()))) if _is_floating(value) else value))
-    for names in [()] if implementation.claims_vjp(case.operation) else _apart(case):
+    for names in [()] if implementation.claims_vjp(case.operation) else _apart(case, each=place == 0):
         _gradients_conform(implementation, case, _otherwise_laid_out(cotangent(case)), found, names, other)
 
 
@@ -607,33 +609,39 @@ def _gradients_conform(
 
 
 @functools.cache
-def _asked_in_other_ways(requirements: int) -> frozenset[int]:
-    """Ids of the first cases of each operation in each requirement of gradients, of so many requirements."""
-    chosen: list[int] = []
+def _asked_in_other_ways(requirements: int) -> dict[int, int]:
+    """Ids of the first cases of each operation in each requirement of gradients, and their places, of so many requirements."""
+    chosen: dict[int, int] = {}
     for requirement in REQUIREMENTS.values():
         if requirement.needs_gradients:
             for operation in requirement.operations:
                 own = [case for case in requirement.cases if case.operation is operation and isinstance(case, Case)]
-                chosen += [id(case) for case in own if case.size <= ASKED_OTHERWISE_UP_TO][:ASKED_OTHERWISE]
-    return frozenset(chosen)
+                small = [id(case) for case in own if case.size <= ASKED_OTHERWISE_UP_TO][:ASKED_OTHERWISE]
+                chosen |= {found: place for place, found in enumerate(small) if found not in chosen}
+    return chosen
 
 
-def _apart(case: Case) -> list[tuple[str, ...]]:
+def _apart(case: Case, *, each: bool) -> list[tuple[str, ...]]:
     """The names of what has a gradient: each input alone, all weights together, and all but one of these.
 
     Of weights also what is trained where the rest is frozen: those of each part alone (a layer norm, the stack, a head), all
-    but those of one, and the vectors alone. What is given twice is named together.
+    but those of one, and the vectors alone; with `each` also every weight alone, and all but it, in one of the layers that
+    are alike. What is given twice is named together.
     """
     leaves = case.differentiable()
-    inputs = {id(value): value for name, value in leaves.items() if name in case.operation.tensors}
+    weights = tuple(name for name in leaves if name.startswith("weights["))
+    inputs = {id(value): value for name, value in leaves.items() if name not in weights}
     groups = [tuple(name for name, value in leaves.items() if value is tensor) for tensor in inputs.values()]
-    weights = tuple(name for name in leaves if name not in case.operation.tensors)
     groups += [weights] if weights else []
     others = [tuple(name for group in groups if group is not frozen for name in group) for frozen in groups]
     parts = {name: name.removeprefix("weights['").removesuffix("']").partition(".")[0] for name in weights}
     trained = [tuple(name for name in weights if parts[name] == part) for part in dict.fromkeys(parts.values())]
     trained += [tuple(name for name in weights if name not in part) for part in trained] if len(trained) > 2 else []
     trained += [tuple(name for name in weights if leaves[name].dim() < 2)]
+    if each:
+        unlike = {re.sub(r"\d+", "", name): name for name in weights}.values()
+        trained += [(name,) for name in unlike]
+        trained += [tuple(other for other in weights if other != name) for name in unlike]
     apart = [names for names in dict.fromkeys(trained) if names and len(names) < len(weights)]
     return groups + (others if len(groups) > 2 else []) + apart
 

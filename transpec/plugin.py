@@ -163,7 +163,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByModel(LoadScopeScheduling):
+    class ByModel(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
             models = (chapter for chapter in CHAPTERS if f"-{chapter}-" in test)  # the operation's name

@@ -11,7 +11,9 @@ from transpec.reference.albert import AlbertConfig, albert, albert_mlm, albert_p
 from transpec.spec_tests.cases import bert
 from transpec.spec_tests.cases.bert import HOLES, LEFT, PERMUTED, RIGHT, counted
 from transpec.spec_tests.cases.models import (
+    FAR_TOKENS,
     MODEL_DTYPES,
+    NINETEEN,
     asked_at,
     encoder_layer_weights,
     far_from_zero,
@@ -164,8 +166,9 @@ crossed = [
 ]
 sized = {case.name: case for case in sizes}
 beyond_blocks = [
-    padded("19 sequences, padded", bert.MANY, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", bert.FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
+    model("positions without types", L=1, token_type_ids=None, position_ids=PERMUTED),
     model("66 entries, 130 inner entries, embeddings of 40", B=1, E=40, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -201,7 +204,7 @@ large = [
     _with_head(
         "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])
     ),
-    [padded("with a head, 19 sequences, padded", bert.MANY, operation, M=6, F=5, L=1) for operation in HEADS],
+    [padded("with a head, 19 sequences, padded", NINETEEN, operation, M=6, F=5, L=1) for operation in HEADS],
     _with_head("with a head, 66 entries and 130 tokens", B=1, T=130, E=40, M=66, F=5, P=131, L=1),
 ]
 with_heads = [*small, *large]
@@ -258,4 +261,5 @@ _with_gradients = [
     mlm[-1],
 ]
 differentiable = bert.wide(_with_gradients)
+differentiable += bert.wide([model("five layers", B=1, T=3, M=6, L=5)])
 differentiable += asked_at(bert.tokens_of, padded_right[0], padded_left[1], holes[1], *beyond_blocks[:2])

@@ -15,7 +15,9 @@ from transpec.cases import WIDE, Case, Drawn, integers, layouts
 from transpec.operations import Operation
 from transpec.reference.bert import BertConfig, bert, bert_mlm, bert_nsp, bert_pooled
 from transpec.spec_tests.cases.models import (
+    FAR_TOKENS,
     MODEL_DTYPES,
+    NINETEEN,
     Weights,
     asked_at,
     encoder_layer_weights,
@@ -240,10 +242,10 @@ crossed = [
 ]
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
-MANY, FAR = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 beyond_blocks = [
-    padded("19 sequences, padded", MANY, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
+    model("positions without types", L=1, token_type_ids=None, position_ids=PERMUTED),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -268,7 +270,7 @@ large = [
     of_each(HEADS, "with a head, padded on the right", make=lambda *at, **how: padded(at[0], RIGHT, at[1], **how)),
     of_each(HEADS, "with a head, hidden tokens", make=lambda *at, **how: padded(at[0], HOLES, at[1], **how), L=1),
     of_each(HEADS, "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])),
-    of_each(HEADS, "with a head, 19 sequences", make=lambda *at, **how: padded(at[0], MANY, at[1], **how), M=6, F=5, L=1),
+    of_each(HEADS, "with a head, 19 sequences", make=lambda *at, **how: padded(at[0], NINETEEN, at[1], **how), M=6, F=5, L=1),
     of_each(HEADS, "with a head, 66 entries and 130 tokens", B=1, T=130, M=66, F=5, P=131, L=1),
 ]  # fmt: skip
 with_heads = [*small, *large]
@@ -409,6 +411,7 @@ def tokens_of(case: Case) -> Tensor | None:
     return None if mask is None or is_pooled else mask.unsqueeze(-1)
 
 
+differentiable += wide([model("five layers", B=1, T=3, M=6, L=5)])
 differentiable += asked_at(tokens_of, padded_right[0], padded_left[1], holes[1], *beyond_blocks[:2])
 
 

@@ -723,6 +723,9 @@ beams_penalized = [
         # A shorter one wins that what is under way, were it as long as can be, seems to be behind.
         ("the bound of the longest", 61, 2, (-1.0,), {"V": 4, "max_new_tokens": 8, "pad_id": 3}),
         # The best is not among as many complete ones as there are beams that have the highest log P.
+        # As many are complete as there are beams, and better than what is under way is now, which wins once it is longer.
+        ("the longer one wins after all", 8, 1, (2.0,), {"V": 4, "B": 3, "T": 2, "max_new_tokens": 7}),
+        ("the longer one wins after all, five words", 168, 1, (1.0,), {"V": 5, "B": 3, "T": 2, "max_new_tokens": 7}),
         ("more complete ones than beams", 133, 1, (1.0,), {"V": 4, "max_new_tokens": 6, "pad_id": 2}),
     )
     for value in values

@@ -15,7 +15,9 @@ from transpec.cases import WIDE, Case, Drawn, layouts
 from transpec.operations import Operation
 from transpec.reference.gpt import GptConfig, gpt, gpt_cached
 from transpec.spec_tests.cases.models import (
+    FAR_TOKENS,
     MODEL_DTYPES,
+    NINETEEN,
     Weights,
     asked_at,
     encoder_layer_weights,
@@ -262,10 +264,9 @@ crossed = [
     steep(padded("hidden tokens", HOLES, L=1), "loud queries and keys"),
 ]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
-MANY, FAR = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 beyond_blocks = [
-    padded("19 sequences, padded", MANY, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", FAR.unsqueeze(0), M=6, F=5, P=141, L=1),
+    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -583,6 +584,10 @@ def tokens_of(case: Case) -> Tensor:
 
 
 # On the right: a query that sees no key at all may be anything, and so may what goes back through it.
+differentiable += [
+    replace(case, dtypes=WIDE)
+    for case in (model("five layers", B=1, T=3, M=6, L=5), stepped["generic, in pieces of 1, 1, 1, 1, 1"])
+]
 _seen_first = padded("hidden tokens, the first visible", HOLES[[0, 2]], L=1)
 differentiable += asked_at(tokens_of, *padded_right[:2], _seen_first, beyond_blocks[1], in_steps_right[0])
 

@@ -147,6 +147,18 @@ decoder_sizes = [
     decoder_case("every size 4", B=4, T=4, S=4, M=4, H=4, F=4, self_mask=ahead(4)),
     decoder_case("17 queries, 33 keys", B=1, T=17, S=33, M=6, H=2, self_mask=ahead(17)),
 ]
+
+
+def _of_itself(case: Case, copied: bool) -> Case:
+    x = case.tensors[0]
+    return case.changed(f"over {'its equal' if copied else 'itself'}", (x, x.clone() if copied else x))
+
+
+decoder_over_itself = [
+    _of_itself(decoder_case("masked", S=5, self_mask=ahead(5), norm_first=first), copied)
+    for first in (False, True)
+    for copied in (False, True)
+]
 decoder_beyond_blocks = [
     decoder_case("17 batch items, masked", B=17, T=3, S=4, M=6, H=2, memory_mask=seen("decoder 17", 17, 3, 4)),
     decoder_case(

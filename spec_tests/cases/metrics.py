@@ -181,6 +181,8 @@ matthewses = [
     # What counts lose in 32 bits is seen in any dtype; sums over so many examples lose a part of float64 themselves.
     of_classes(matthews, "many examples", *_many, dtypes=EVERY_DTYPE[1:]),
     of_classes(matthews, "many examples of two", *_pair_of_many, dtypes=EVERY_DTYPE[1:]),
+    # The product of four sums is more than 64 bits hold.
+    of_classes(matthews, "200003 examples of two", *_drawn_ids("more of two", 2, 200_003), dtypes=("float32",)),
 ]
 one_class = [
     of_classes(matthews, "one class predicted", [0, 0, 0, 0, 0], [0, 1, 0, 1, 1]),

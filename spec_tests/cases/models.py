@@ -158,3 +158,8 @@ def with_other_ids_and_weights(case: Case) -> Case:
 def asked_at(tokens: Callable[[Case], Tensor | None], *cases: Case) -> list[Case]:
     """Cases whose gradients are those of the result at tokens: what stands at padding is open, and nobody's loss."""
     return [replace(case, dtypes=WIDE, where=tokens(case)) for case in cases]
+
+
+# More sequences and tokens than fit into blocks, chunks or fixed tables; no block of sequences is padded as another is.
+NINETEEN = real(4, 2, 3, 1, 4, 4, 1, 2, 3, 3, 1, 4, 2, 2, 4, 1, 3, 4, 2, width=4)
+FAR_TOKENS = torch.arange(140).remainder(7) != 2

@@ -163,7 +163,7 @@ def only(operation: Operation[..., Any], *groups: list[Any]) -> list[Case]:
     return [case for case in flat if case.operation is operation]
 
 
-_EVERY_ADAM: list[Any] = [by_hand, *generic, *sizes, long, *betas, *epsilon, *shaped]
+_EVERY_ADAM: list[Any] = [by_hand, *generic, *sizes, long, *betas, *epsilon, *shaped, of_each("300 steps", 2, N=300)]
 directions, adams, adamws = (only(operation, _EVERY_ADAM, rated, decayed, undecayed) for operation in ADAMS)
 first_steps = [*only(adam_direction, generic, betas, shaped[:5]), *only(adam, generic, betas)]
 of_directions = only(adam_direction, generic, betas, epsilon, shaped)

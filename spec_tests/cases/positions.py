@@ -53,6 +53,10 @@ offsets = [
     *(encoding(f"from position {offset}", 5, 10, offset=offset) for offset in (1, 2, 4, 5, 6, 7, 63, 64, 65, 127, 255)),
     *(encoding(f"from position {offset}, odd", 4, 7, offset=offset) for offset in (1, 3, 99, 256, 299, 511, 512, 1000)),
     encoding("one position from 12", 1, 8, offset=12),
+    *(
+        encoding(f"{length} positions from {offset}", length, 6, offset=offset)
+        for length, offset in ((70, 7), (300, 5), (1030, 3))
+    ),
     encoding("from the width", 6, 12, offset=12),
     encoding("from the length", 12, 6, offset=12),
 ]

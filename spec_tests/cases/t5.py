@@ -23,6 +23,7 @@ from transpec.reference.t5 import (
 )
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
+    NINETEEN,
     Weights,
     asked_at,
     attention_weights,
@@ -417,15 +418,14 @@ holes = [
 ]
 masked = [*padded, *holes]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables; distances beyond the last bucket.
-MANY = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1)
 beyond_blocks = [
-    encoder("encoder, 19 sequences", B=19, S=4, N=1, attention_mask=MANY, **FEW),
+    encoder("encoder, 19 sequences", B=19, S=4, N=1, attention_mask=NINETEEN, **FEW),
     encoder("encoder, 140 tokens, 32 buckets", B=1, S=140, N=1, **_usual, **FEW),
     encoder("encoder, 66 entries, 130 inner entries", B=1, N=1, M=66, F=130),
-    decoder("decoder, 19 sequences", B=19, S=4, T=4, L=1, **_both(MANY.flip(0), MANY), **FEW),
+    decoder("decoder, 19 sequences", B=19, S=4, T=4, L=1, **_both(NINETEEN.flip(0), NINETEEN), **FEW),
     decoder("decoder, 140 tokens, 32 buckets", B=1, T=140, S=70, L=1, **_usual, **FEW),
     decoder("decoder, 66 entries, 130 inner entries", B=1, L=1, M=66, F=130),
-    model("19 sequences", B=19, S=4, T=4, N=1, L=1, **_both(MANY, MANY.flip(0)), **FEW),
+    model("19 sequences", B=19, S=4, T=4, N=1, L=1, **_both(NINETEEN, NINETEEN.flip(0)), **FEW),
     model("140 source tokens, 130 tokens, 32 buckets", B=1, S=140, T=130, N=1, L=1, **_usual, **FEW),
     model("66 entries, 130 inner entries", B=1, N=1, L=1, M=66, F=130),
 ]
@@ -607,6 +607,7 @@ def tokens_of(case: Case) -> Tensor | None:
     return None if mask is None else mask.unsqueeze(-1)
 
 
+differentiable += [replace(model("five layers each", B=1, S=3, T=3, N=5, L=5, **FEW), dtypes=WIDE)]
 differentiable += asked_at(
     tokens_of, *padded, holes[5], holes[-1], beyond_blocks[1], beyond_blocks[4], beyond_blocks[6]
 )

@@ -11,7 +11,9 @@ from torch import Tensor
 from transpec.cases import WIDE, Case, Drawn, booleans, normal
 from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
 from transpec.spec_tests.cases.models import (
+    FAR_TOKENS,
     MODEL_DTYPES,
+    NINETEEN,
     asked_at,
     decoder_layer_weights,
     encoder_layer_weights,
@@ -237,20 +239,21 @@ long = [
 ]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
 NARROW = {"V": 5, "M": 6, "F": 5, "H": 2}
-_MANY, _FAR = torch.arange(4) < 4 - torch.arange(19).remainder(4).unsqueeze(-1), torch.arange(140).remainder(7) != 2
 encoders_beyond_blocks = [
-    encoding("19 sequences, padded", B=19, S=4, N=1, mask=_MANY, **NARROW),
-    encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=_FAR.unsqueeze(0), **NARROW),
+    encoding("19 sequences, padded", B=19, S=4, N=1, mask=NINETEEN, **NARROW),
+    encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=FAR_TOKENS.unsqueeze(0), **NARROW),
     encoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
 ]
 decoders_beyond_blocks = [
-    decoding("19 sequences, padded", B=19, T=4, S=4, L=1, target_mask=_MANY, source_mask=_MANY.flip(0), **NARROW),
-    decoding("140 tokens, 140 source tokens", B=1, T=140, S=140, L=1, source_mask=_FAR.unsqueeze(0), **NARROW),
+    decoding("19 sequences, padded", B=19, T=4, S=4, L=1, target_mask=NINETEEN, source_mask=NINETEEN.flip(0), **NARROW),
+    decoding("140 tokens, 140 source tokens", B=1, T=140, S=140, L=1, source_mask=FAR_TOKENS.unsqueeze(0), **NARROW),
     decoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, L=1, norm_first=True),
 ]
 beyond_blocks = [
-    translating("19 sequences, padded", B=19, S=4, T=4, N=1, source_mask=_MANY, target_mask=_MANY.flip(0), **NARROW),
-    translating("140 source tokens, 130 tokens", B=1, S=140, T=130, N=1, source_mask=_FAR.unsqueeze(0), **NARROW),
+    translating(
+        "19 sequences, padded", B=19, S=4, T=4, N=1, source_mask=NINETEEN, target_mask=NINETEEN.flip(0), **NARROW
+    ),
+    translating("140 source tokens, 130 tokens", B=1, S=140, T=130, N=1, source_mask=FAR_TOKENS.unsqueeze(0), **NARROW),
     translating("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
 ]
 without_layers = [
@@ -363,6 +366,7 @@ def tokens_of(case: Case) -> Tensor:
     return (torch.ones(ids.shape, dtype=torch.bool) if mask is None else mask).unsqueeze(-1)
 
 
+differentiable += [translating("five layers each", B=1, S=3, T=3, N=5, L=5, **NARROW)]
 differentiable += asked_at(
     tokens_of,
     encoders[4],
