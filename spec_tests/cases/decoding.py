@@ -707,6 +707,7 @@ beams_ended = [
     beams("EOS in the prompt", 4, eos_id=5, pad_id=2, ids=[[5, 1, 5, 3], [2, 5, 0, 5], [5, 5, 4, 5]], max_new_tokens=4),
     beams("the pad id in the prompt", 23, eos_id=5, pad_id=3, ids=[[3, 3, 1, 4], [2, 3, 0, 3], [3, 6, 3, 1]]),
 ]
+SMALL: dict[str, Any] = {"V": 4, "B": 1, "T": 2, "max_new_tokens": 6, "pad_id": 2}
 # The same weights and prompts under several penalties: the winner is another.
 beams_penalized = [
     beams(f"length penalty {value:g}, {name}", seed, **{"length_penalty": value, "eos_id": eos_id, "pad_id": 6, **more})
@@ -724,8 +725,8 @@ beams_penalized = [
         ("the bound of the longest", 61, 2, (-1.0,), {"V": 4, "max_new_tokens": 8, "pad_id": 3}),
         # The best is not among as many complete ones as there are beams that have the highest log P.
         # As many are complete as there are beams, and better than what is under way is now, which wins once it is longer.
-        ("the longer one wins after all", 8, 1, (2.0,), {"V": 4, "B": 3, "T": 2, "max_new_tokens": 7}),
-        ("the longer one wins after all, five words", 168, 1, (1.0,), {"V": 5, "B": 3, "T": 2, "max_new_tokens": 7}),
+        ("the longer one wins after all", 2995, 1, (2.0,), SMALL),
+        ("the longer one wins after all, two beams", 530, 1, (2.0,), SMALL | {"num_beams": 2}),
         ("more complete ones than beams", 133, 1, (1.0,), {"V": 4, "max_new_tokens": 6, "pad_id": 2}),
     )
     for value in values
