@@ -27,12 +27,12 @@ VERSION = version("torchmetrics")
 
 def squad_exact_match(predictions: Texts, answers: tuple[Texts, ...], *, dtype: Any) -> Tensor:
     """torchmetrics.functional.text.squad, "exact_match" of 100."""
-    return _squad(predictions, answers)["exact_match"] / 100
+    return (_squad(predictions, answers)["exact_match"] / 100).to(dtype)  # made in torch's default dtype
 
 
 def squad_f1(predictions: Texts, answers: tuple[Texts, ...], *, dtype: Any) -> Tensor:
     """torchmetrics.functional.text.squad, "f1" of 100."""
-    return _squad(predictions, answers)["f1"] / 100
+    return (_squad(predictions, answers)["f1"] / 100).to(dtype)
 
 
 def _squad(predictions: Texts, answers: tuple[Texts, ...]) -> dict[str, Tensor]:
