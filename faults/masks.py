@@ -1,5 +1,7 @@
 """Mistakes in masks."""
 
+import functools
+
 import torch
 
 from transpec.catalogue import fault
@@ -193,10 +195,7 @@ def masks_are_combined_by_or(*masks):
     effect="what both masks hide is visible",
 )  # fmt: skip
 def masks_are_combined_by_equality(*masks):
-    combined = combine_masks(masks[0])
-    for mask in masks[1:]:
-        combined = combined == mask
-    return combined
+    return functools.reduce(torch.eq, masks)
 
 
 @fault(
@@ -204,10 +203,7 @@ def masks_are_combined_by_equality(*masks):
     effect="what both masks show is hidden, and nothing is left where neither hides anything",
 )  # fmt: skip
 def masks_are_combined_by_exclusive_or(*masks):
-    combined = combine_masks(masks[0])
-    for mask in masks[1:]:
-        combined = combined ^ mask
-    return combined
+    return functools.reduce(torch.logical_xor, masks)
 
 
 @fault(
