@@ -11,9 +11,9 @@ from transpec.reference.albert import AlbertConfig, albert, albert_mlm, albert_p
 from transpec.spec_tests.cases import bert
 from transpec.spec_tests.cases.bert import HOLES, LEFT, PERMUTED, RIGHT, counted
 from transpec.spec_tests.cases.models import (
-    FAR_TOKENS,
+    HIDDEN_OF_140,
     MODEL_DTYPES,
-    NINETEEN,
+    PADDED_19,
     asked_at,
     encoder_layer_weights,
     far_from_zero,
@@ -134,6 +134,7 @@ typed = [
 untyped = [
     model("no types", token_type_ids=None),
     model("no types, 3 token types", L=0, types=3, token_type_ids=None),
+    model("no types, positions given", L=1, token_type_ids=None, position_ids=PERMUTED),
 ]
 positioned = [
     model("positions permuted, unlike per sequence", position_ids=PERMUTED),
@@ -166,9 +167,8 @@ crossed = [
 ]
 sized = {case.name: case for case in sizes}
 beyond_blocks = [
-    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
-    model("positions without types", L=1, token_type_ids=None, position_ids=PERMUTED),
+    padded("19 sequences, padded", PADDED_19, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", HIDDEN_OF_140.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries, embeddings of 40", B=1, E=40, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -204,7 +204,7 @@ large = [
     _with_head(
         "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])
     ),
-    [padded("with a head, 19 sequences, padded", NINETEEN, operation, M=6, F=5, L=1) for operation in HEADS],
+    [padded("with a head, 19 sequences, padded", PADDED_19, operation, M=6, F=5, L=1) for operation in HEADS],
     _with_head("with a head, 66 entries and 130 tokens", B=1, T=130, E=40, M=66, F=5, P=131, L=1),
 ]
 with_heads = [*small, *large]
@@ -236,7 +236,7 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens, but where the first alone is pooled: the others are asked at what they leave.
+# None that hides tokens, but where the first alone is pooled: gradients of the others are asked for at tokens alone.
 masked_or_positioned = [
     padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
     for operation in (albert_pooled, albert_sop)

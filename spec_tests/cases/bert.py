@@ -15,9 +15,9 @@ from transpec.cases import WIDE, Case, Drawn, integers, layouts
 from transpec.operations import Operation
 from transpec.reference.bert import BertConfig, bert, bert_mlm, bert_nsp, bert_pooled
 from transpec.spec_tests.cases.models import (
-    FAR_TOKENS,
+    HIDDEN_OF_140,
     MODEL_DTYPES,
-    NINETEEN,
+    PADDED_19,
     Weights,
     asked_at,
     encoder_layer_weights,
@@ -184,11 +184,12 @@ typed = [
     model("only the last token of type 1", B=1, L=1, token_type_ids=torch.tensor([[0, 0, 0, 0, 1]])),
     model("sequences alike but for their types", L=1, ids=torch.tensor([[4, 1, 4, 9, 1]] * 2)),
 ]  # fmt: skip
+PERMUTED = torch.tensor([[3, 1, 4, 0, 2], [7, 2, 9, 5, 8]])
 untyped = [
     model("no types", token_type_ids=None),
     model("no types, 3 token types", L=0, types=3, token_type_ids=None),
+    model("no types, positions given", L=1, token_type_ids=None, position_ids=PERMUTED),
 ]
-PERMUTED = torch.tensor([[3, 1, 4, 0, 2], [7, 2, 9, 5, 8]])
 positioned = [
     model("positions permuted, unlike per sequence", position_ids=PERMUTED),
     model("positions from 4 and from 6", L=1, position_ids=torch.arange(5) + torch.tensor([[4], [6]])),
@@ -243,9 +244,8 @@ crossed = [
 _shown = [*generic, sizes[7], sizes[8], positioned[0], untyped[0]]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
 beyond_blocks = [
-    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
-    model("positions without types", L=1, token_type_ids=None, position_ids=PERMUTED),
+    padded("19 sequences, padded", PADDED_19, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", HIDDEN_OF_140.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -270,7 +270,7 @@ large = [
     of_each(HEADS, "with a head, padded on the right", make=lambda *at, **how: padded(at[0], RIGHT, at[1], **how)),
     of_each(HEADS, "with a head, hidden tokens", make=lambda *at, **how: padded(at[0], HOLES, at[1], **how), L=1),
     of_each(HEADS, "with a head, three types", L=1, types=3, token_type_ids=torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 1]])),
-    of_each(HEADS, "with a head, 19 sequences", make=lambda *at, **how: padded(at[0], NINETEEN, at[1], **how), M=6, F=5, L=1),
+    of_each(HEADS, "with a head, 19 sequences", make=lambda *at, **how: padded(at[0], PADDED_19, at[1], **how), M=6, F=5, L=1),
     of_each(HEADS, "with a head, 66 entries and 130 tokens", B=1, T=130, M=66, F=5, P=131, L=1),
 ]  # fmt: skip
 with_heads = [*small, *large]
@@ -366,7 +366,7 @@ in_batches = [
 every_call = [generic[0], typed[1], positioned[1], padded_right[1], holes[2], untyped[0], *small[1], *large[8]]
 remembered = [generic[0], one_layer[0], *small[1]]
 tied = [mlm[0], mlm[2], mlm[-1]]
-# None that hides tokens, but where the first alone is pooled: the others are asked at what they leave.
+# None that hides tokens, but where the first alone is pooled: gradients of the others are asked for at tokens alone.
 masked_or_positioned = [
     padded("with a head, hidden tokens", HOLES[:2, :5], operation, L=1, position_ids=PERMUTED)
     for operation in (bert_pooled, bert_nsp)

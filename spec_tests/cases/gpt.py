@@ -15,9 +15,9 @@ from transpec.cases import WIDE, Case, Drawn, layouts
 from transpec.operations import Operation
 from transpec.reference.gpt import GptConfig, gpt, gpt_cached
 from transpec.spec_tests.cases.models import (
-    FAR_TOKENS,
+    HIDDEN_OF_140,
     MODEL_DTYPES,
-    NINETEEN,
+    PADDED_19,
     Weights,
     asked_at,
     encoder_layer_weights,
@@ -265,8 +265,8 @@ crossed = [
 ]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
 beyond_blocks = [
-    padded("19 sequences, padded", NINETEEN, M=6, F=5, L=1),
-    padded("140 tokens, hidden tokens", FAR_TOKENS.unsqueeze(0), M=6, F=5, P=141, L=1),
+    padded("19 sequences, padded", PADDED_19, M=6, F=5, L=1),
+    padded("140 tokens, hidden tokens", HIDDEN_OF_140.unsqueeze(0), M=6, F=5, P=141, L=1),
     model("66 entries, 130 inner entries", B=1, M=66, F=130, L=1),
 ]
 nothing_hidden = [
@@ -556,7 +556,7 @@ every_call_in_steps = [
 ]
 remembered = [generic[0], one_layer[1], no_layers[0]]
 remembered_in_steps = [stepped["generic, in pieces of 3, 1, 1"], stepped["one layer, post-norm, in pieces of 2, 3"]]
-# None that hides tokens: those are below, asked at what they leave.
+# None that hides tokens: those are below, whose gradients are asked for at tokens alone.
 _with_gradients = [
     *one_layer,
     *generic,

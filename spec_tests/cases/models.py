@@ -160,6 +160,7 @@ def asked_at(tokens: Callable[[Case], Tensor | None], *cases: Case) -> list[Case
     return [replace(case, dtypes=WIDE, where=tokens(case)) for case in cases]
 
 
-# More sequences and tokens than fit into blocks, chunks or fixed tables; no block of sequences is padded as another is.
-NINETEEN = real(4, 2, 3, 1, 4, 4, 1, 2, 3, 3, 1, 4, 2, 2, 4, 1, 3, 4, 2, width=4)
-FAR_TOKENS = torch.arange(140).remainder(7) != 2
+# Where tokens stand in more sequences, and in longer ones, than fit into blocks, chunks or fixed tables; no block of
+# sequences is padded as another is.
+PADDED_19 = real(4, 2, 3, 1, 4, 4, 1, 2, 3, 3, 1, 4, 2, 2, 4, 1, 3, 4, 2, width=4)
+HIDDEN_OF_140 = torch.arange(140).remainder(7) != 2

@@ -23,7 +23,7 @@ from transpec.reference.t5 import (
 )
 from transpec.spec_tests.cases.models import (
     MODEL_DTYPES,
-    NINETEEN,
+    PADDED_19,
     Weights,
     asked_at,
     attention_weights,
@@ -419,13 +419,13 @@ holes = [
 masked = [*padded, *holes]
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables; distances beyond the last bucket.
 beyond_blocks = [
-    encoder("encoder, 19 sequences", B=19, S=4, N=1, attention_mask=NINETEEN, **FEW),
+    encoder("encoder, 19 sequences", B=19, S=4, N=1, attention_mask=PADDED_19, **FEW),
     encoder("encoder, 140 tokens, 32 buckets", B=1, S=140, N=1, **_usual, **FEW),
     encoder("encoder, 66 entries, 130 inner entries", B=1, N=1, M=66, F=130),
-    decoder("decoder, 19 sequences", B=19, S=4, T=4, L=1, **_both(NINETEEN.flip(0), NINETEEN), **FEW),
+    decoder("decoder, 19 sequences", B=19, S=4, T=4, L=1, **_both(PADDED_19.flip(0), PADDED_19), **FEW),
     decoder("decoder, 140 tokens, 32 buckets", B=1, T=140, S=70, L=1, **_usual, **FEW),
     decoder("decoder, 66 entries, 130 inner entries", B=1, L=1, M=66, F=130),
-    model("19 sequences", B=19, S=4, T=4, N=1, L=1, **_both(NINETEEN, NINETEEN.flip(0)), **FEW),
+    model("19 sequences", B=19, S=4, T=4, N=1, L=1, **_both(PADDED_19, PADDED_19.flip(0)), **FEW),
     model("140 source tokens, 130 tokens, 32 buckets", B=1, S=140, T=130, N=1, L=1, **_usual, **FEW),
     model("66 entries, 130 inner entries", B=1, N=1, L=1, M=66, F=130),
 ]
@@ -571,7 +571,7 @@ def _strided() -> list[Case]:
 
 strided = [*_strided(), *attention_layouts, *bucket_layouts, *label_layouts]
 
-# None that hides tokens: those are below, asked at what they leave.
+# None that hides tokens: those are below, whose gradients are asked for at tokens alone.
 _with_gradients = [
     *plain_attention[:4],
     *masked_attention[1:2],

@@ -11,9 +11,9 @@ from torch import Tensor
 from transpec.cases import WIDE, Case, Drawn, booleans, normal
 from transpec.reference.transformer import TransformerConfig, decoder, encoder, transformer
 from transpec.spec_tests.cases.models import (
-    FAR_TOKENS,
+    HIDDEN_OF_140,
     MODEL_DTYPES,
-    NINETEEN,
+    PADDED_19,
     asked_at,
     decoder_layer_weights,
     encoder_layer_weights,
@@ -240,20 +240,24 @@ long = [
 # More sequences, tokens and entries than fit into blocks, chunks or fixed tables.
 NARROW = {"V": 5, "M": 6, "F": 5, "H": 2}
 encoders_beyond_blocks = [
-    encoding("19 sequences, padded", B=19, S=4, N=1, mask=NINETEEN, **NARROW),
-    encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=FAR_TOKENS.unsqueeze(0), **NARROW),
+    encoding("19 sequences, padded", B=19, S=4, N=1, mask=PADDED_19, **NARROW),
+    encoding("140 tokens, hidden tokens within", B=1, S=140, N=1, mask=HIDDEN_OF_140.unsqueeze(0), **NARROW),
     encoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
 ]
 decoders_beyond_blocks = [
-    decoding("19 sequences, padded", B=19, T=4, S=4, L=1, target_mask=NINETEEN, source_mask=NINETEEN.flip(0), **NARROW),
-    decoding("140 tokens, 140 source tokens", B=1, T=140, S=140, L=1, source_mask=FAR_TOKENS.unsqueeze(0), **NARROW),
+    decoding(
+        "19 sequences, padded", B=19, T=4, S=4, L=1, target_mask=PADDED_19, source_mask=PADDED_19.flip(0), **NARROW
+    ),
+    decoding("140 tokens, 140 source tokens", B=1, T=140, S=140, L=1, source_mask=HIDDEN_OF_140.unsqueeze(0), **NARROW),
     decoding("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, L=1, norm_first=True),
 ]
 beyond_blocks = [
     translating(
-        "19 sequences, padded", B=19, S=4, T=4, N=1, source_mask=NINETEEN, target_mask=NINETEEN.flip(0), **NARROW
+        "19 sequences, padded", B=19, S=4, T=4, N=1, source_mask=PADDED_19, target_mask=PADDED_19.flip(0), **NARROW
     ),
-    translating("140 source tokens, 130 tokens", B=1, S=140, T=130, N=1, source_mask=FAR_TOKENS.unsqueeze(0), **NARROW),
+    translating(
+        "140 source tokens, 130 tokens", B=1, S=140, T=130, N=1, source_mask=HIDDEN_OF_140.unsqueeze(0), **NARROW
+    ),
     translating("66 entries, 130 inner entries, 40 words", B=1, V=40, M=66, F=130, H=3, N=1, norm_first=True),
 ]
 without_layers = [
@@ -350,7 +354,7 @@ memory_seen = [*decoders[:2], decoders[3], decoders[7], decoders[8]]
 renamed = [translations[0], translations[1], translations[14]]
 in_batches = [*encoders[4:6], encoders[12], *decoders[3:5], decoders[12], *translations[4:7], translations[13]]
 every_call = [encoders[4], encoders[1], decoders[3], translations[6]]
-# None is padded: those are below, asked at tokens.
+# None is padded: those are below, whose gradients are asked for at tokens alone.
 differentiable = [
     encoders[0], encoders[3], decoders[0], decoders[1], decoders[5],
     *translations[:4], replace(translations[14], dtypes=WIDE),

@@ -2,7 +2,7 @@
 
 from transpec.reference.bert import bert as _b
 
-CAUGHT_BY = "bert.equation"
+CAUGHT_BY = "bert.default-types"
 FRAMEWORK = "torch"
 DTYPES = ("float64", "float32")
 DIFFERENTIABLE = True
