@@ -581,9 +581,7 @@ def _gradients_conform(
     result, actual, left, cotangent_left = result_of(
         lambda: implementation.gradients_watched(case, handed, of, meanwhile), case
     )
-    alone = (
-        f"asked for {', '.join(of) if set(of) <= set(case.operation.tensors) else 'the weights'} alone, " if of else ""
-    )
+    alone = f"asked for {_said_of(case, of)} alone, " if of else ""
     how = f" ({alone}the cotangent with strides {list(handed.stride())})" if others else ""
     right = oracle(case, variants)
     if result is not None:
@@ -644,6 +642,17 @@ def _apart(case: Case, *, each: bool) -> list[tuple[str, ...]]:
         trained += [tuple(other for other in weights if other != name) for name in unlike]
     apart = [names for names in dict.fromkeys(trained) if names and len(names) < len(weights)]
     return groups + (others if len(groups) > 2 else []) + apart
+
+
+def _said_of(case: Case, names: tuple[str, ...]) -> str:
+    """What gradients are asked of, in a few words."""
+    if len(names) == 1 or set(names) <= set(case.operation.tensors):
+        return ", ".join(names)
+    weights = {name for name in case.differentiable() if name not in case.operation.tensors}
+    left = weights - set(names)
+    if set(names) <= weights and len(left) <= 1:
+        return "the weights" + "".join(f" but {name}" for name in left)
+    return f"{len(names)} of the {len(case.differentiable())} tensors and weights"
 
 
 def _otherwise_laid_out(value: Tensor) -> Tensor:
