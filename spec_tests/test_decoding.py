@@ -248,9 +248,8 @@ def test_sample_equation(implementation, case):
     """Among many draws every word is as frequent as its probability says, and a filtered word is never drawn."""
     ids, probabilities = ids_of(implementation, case), oracle(decoding.distribution_of(case))
     assert_frequencies(implementation, case, ids, ids, probabilities, "frequency")
-    if len(probabilities) > len(
-        ids
-    ):  # words too many to be looked at one by one: if some come too often, others never do
+    # Words too many to be looked at one by one: if some come too often, others never do.
+    if len(probabilities) > len(ids):
         found, wanted, allowed = decoding.alike(ids.unsqueeze(0), len(probabilities))
         what, observed = "pairs that are alike, of one", observed_of(case, ids)
         compare(implementation, case, found, wanted, allowed, what=what, observed=observed)

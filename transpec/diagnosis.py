@@ -61,17 +61,17 @@ def diagnose(
             return again
         until = time.perf_counter() + SECONDS
         # Ids and counts are soon alike by chance: mistakes of the chapter itself go before those of what it is built on.
-        of_chapter = [fault for fault in candidates if fault.operation.chapter == case.operation.chapter]
-        candidates = of_chapter + [fault for fault in candidates if fault not in of_chapter]
+        is_own = {fault: fault.operation.chapter == case.operation.chapter for fault in candidates}
+        own, others = ([fault for fault in candidates if is_own[fault] is wanted] for wanted in (True, False))
         distances: dict[Fault, float] = {}
-        for ring in (of_chapter, candidates[len(of_chapter) :]):
+        for ring in (own, others):
             distances |= {fault: look.distance(fault) for fault in _before(until, ring)}
             found = [fault.id for fault, distance in distances.items() if distance <= 1]
             if found:
                 return found
         nearest = sorted((f for f, d in distances.items() if d < NEAR), key=distances.__getitem__)[:CONTENDERS]
         found = [f.id for f in _before(until, nearest) if look.explained_with_its_own_rounding_by(f)]
-        return found or [f.id for f in _before(until, candidates) if look.explained_in_its_own_dtype_by(f)]
+        return found or [f.id for f in _before(until, own + others) if look.explained_in_its_own_dtype_by(f)]
     return []
 
 

@@ -246,7 +246,7 @@ def _define() -> Any:
             return size.mul_(self.draw(result)).nan_to_num_(0.0, 0.0, 0.0)
 
         def draw(self, like: Any, pool: Any = pool) -> Any:
-            """Numbers between -1 and 1 in the shape of a result, from a pool: drawing anew would double the time."""
+            """Numbers of a pool, between -1 and 1, in the shape of a result: drawing anew would double the time."""
             count = like.numel()
             if count > POOL:
                 return pool.repeat(count // POOL + 2)[self.place : self.place + count].view(like.shape)
