@@ -72,7 +72,7 @@ def albert_pooled(
     attention_mask: Bool[Tensor, "B T"] | None = None,
     position_ids: Int[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, "B M"]:
-    r"""tanh(h_0 W + b), h_0 being ALBERT's result for the first token.
+    r"""tanh(h_0 W + b), h_0 being the result of `albert` at position 0, which is to be a token and no padding.
 
     Weights: those of `albert`, and `pooler.w` (M, M) and `pooler.b` (M).
     """
